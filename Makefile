@@ -42,14 +42,17 @@ format: $(READY) ## Format the sources
 bench: $(READY) ## Measure everything in interleaved rounds, and write docs/benchmarks
 	$(BIN)/python -m benchmarks
 
-schemas: $(READY) ## Write the JSON Schemas of the records, docs/openapi.json and docs/asyncapi.json
+schemas: $(READY) ## Write JSON Schemas, docs/openapi.json, docs/asyncapi.json and the table of metrics
 	$(BIN)/python -m schemas.json_schema
 	$(BIN)/python -m schemas.asyncapi.document
 	$(BIN)/python -m gateway.http.openapi
+	$(BIN)/python -m backends.monitoring.metrics_page
 
 lock: $(READY) ## Resolve the Python packages and the servers' artifacts anew (needs uv)
 	uv pip compile pyproject.toml --group dev --universal --generate-hashes \
 		--no-header --no-annotate --upgrade --output-file requirements.lock
+	uv pip compile pyproject.toml --constraint requirements.lock --universal --generate-hashes \
+		--no-header --no-annotate --output-file requirements.image.lock
 	$(BIN)/python -m devstack.lock
 
 clean: ## Stop what runs here and remove all that was made

@@ -20,6 +20,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from audit.index import compare_documents
 from audit.input import compare_input
@@ -45,13 +46,20 @@ from audit.topic_readers import OffsetSpan
 from schemas.number_types import Milliseconds, Offset
 
 
+class AuditedData(NamedTuple):
+    """The log, folded, and the deliveries of each shard with their states."""
+
+    log: Log
+    shards: AuditedShards
+
+
 def audit(
     sources: Sources,
     report: AuditReport,
     *,
     allow_empty: bool = False,
     settings_since: Milliseconds = Milliseconds(0),
-) -> None:
+) -> AuditedData:
     """Compare every copy with the log, and report the differences.
 
     Args:
@@ -59,6 +67,9 @@ def audit(
         report: Receives counts and differences.
         allow_empty: An empty log is not a difference.
         settings_since: Earlier entries (time in ms) are not compared with the present settings.
+
+    Returns:
+        The data that the copies should have.
 
     Raises:
         ServerUnavailable: A server does not answer in time.
@@ -74,6 +85,7 @@ def audit(
     if report.holds_any:
         _read_on(sources, log, spans, shards)
         report.settle()
+    return AuditedData(log, shards)
 
 
 def _fold(

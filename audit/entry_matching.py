@@ -10,7 +10,7 @@ from audit.digests import ABSENT, command_hash
 from audit.input_records import NO_POSITION, InputPartition
 from audit.log import Log
 from audit.report import AuditReport
-from schemas.records import AnyCommand, MarkRead
+from schemas.records import AnyCommand, makes_no_entry
 
 
 class EntryMatcher:
@@ -46,7 +46,7 @@ class EntryMatcher:
             has_reply: Whether a reply claims the command. Then only the next entry counts.
         """
         conversation = self._log.conversations.get(command.conv_id)
-        if conversation is None or isinstance(command, MarkRead):
+        if conversation is None or makes_no_entry(command):
             return None
         begin = self.begin_of(partition, conversation)
         wanted = command_hash(command)
@@ -69,7 +69,7 @@ class EntryMatcher:
         """Whether the command's entry may be a missing entry of the log. Takes that entry."""
         conversation = self._log.conversations.get(command.conv_id)
         place = self._next.get(command.conv_id, 0)
-        if conversation is None or isinstance(command, MarkRead) or place >= conversation.head:
+        if conversation is None or makes_no_entry(command) or place >= conversation.head:
             return False
         if conversation.digests[place] != ABSENT:
             return False

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from elasticsearch import ApiError, Elasticsearch, NotFoundError, TransportError
+from elasticsearch import Elasticsearch, NotFoundError
 
 from audit.index import IndexedDocument
-from schemas.errors import ServerUnavailable
+from backends.elasticsearch.index import clear_failures
 from schemas.settings import Settings
 
 DOCUMENTS_PER_PAGE: Final = 5_000
@@ -20,18 +20,16 @@ def read_documents(client: Elasticsearch, settings: Settings) -> Iterator[Indexe
     """All documents of all indices of the deployment; empty if there is no index.
 
     Raises:
-        ServerUnavailable: Elasticsearch does not answer.
+        ServerUnavailable: Elasticsearch does not answer, or `im reindex` replaced the index
+            during the read.
     """
-    try:
-        client.indices.refresh(index=settings.index_alias)
+    with clear_failures(settings):
+        try:
+            client.indices.refresh(index=settings.index_alias)
+        except NotFoundError:
+            return
         with _moment(client, settings) as moment:
             yield from _pages(client, moment)
-    except NotFoundError:
-        return
-    except (ApiError, TransportError) as error:
-        raise ServerUnavailable(
-            f"Elasticsearch at {settings.elasticsearch_url}: {type(error).__name__}"
-        ) from error
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from audit.sync_shards import AuditedShards, Shard, SyncPosition
 from schemas.number_types import SeqId
 
 READ_MARKED: Final = "read_marked"
+MUTED: Final = "conversation_muted"
 _RETRACTED: Final = "retracted"
 _REPLIES: Final[dict[str, ReplyKind]] = {kind: kind for kind in get_args(ReplyKind)}
 INLINE: Final = frozenset({*_REPLIES, _RETRACTED})
@@ -90,9 +91,9 @@ class InlineRecords:
         marked = self._shards.marked(position.conv_id, place["user"], shard.number)
         for broken, detail in broken_reply(conversation, position, SeqId(marked)):
             self._report.differ("sync-log", broken, **place, detail=detail)
-        if kind != READ_MARKED:
+        if kind not in {READ_MARKED, MUTED}:
             return
-        shard.mark(position.conv_id, place["user"], position.seq)
+        shard.take_mark(position, place["user"])
         if position.seq > self._log.head(position.conv_id):
             newer = partial(self._log.holds, position.conv_id, position.seq, None)
             self._report.hold("sync-log", newer, **place)

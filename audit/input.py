@@ -30,10 +30,10 @@ from audit.input_records import (
 )
 from audit.log import Log
 from audit.reply_records import ReplyKind
-from audit.report import AuditReport
+from audit.report import AuditReport, DifferenceKind
 from audit.sync_shards import AuditedShards
 from schemas.number_types import Milliseconds, SeqId
-from schemas.records import AnyCommand, MarkRead
+from schemas.records import AnyCommand, makes_no_entry
 
 
 def compare_input(  # noqa: PLR0913, PLR0917 - each is a separate source
@@ -186,11 +186,13 @@ class _Check:
         if conversation is None:
             return
         head = self._matcher.begin_of(partition, conversation)
-        if isinstance(command, MarkRead):
-            is_known = reply == "read_marked" and head is not None
-            if is_known and not conversation.was_member(command.sender, SeqId(head or 0)):
+        if makes_no_entry(command):
+            broken = _OF_A_STRANGER.get(reply)
+            if broken is None or head is None:
+                return
+            if not conversation.was_member(command.sender, SeqId(head)):
                 detail = "was accepted, but its sender was not a member"
-                self._report.differ("input", "mark_of_a_stranger", **place, detail=detail)
+                self._report.differ("input", broken, **place, detail=detail)
         elif reply == "duplicate" and not conversation.may_have_made(command, head):
             detail = "the reply is duplicate, but no earlier entry exists"
             self._report.differ("input", "wrong_duplicate", **place, detail=detail)
@@ -232,6 +234,10 @@ class _Check:
             self._report.differ("input", "missing", **place, detail=detail)
 
 
+_OF_A_STRANGER: Final[Mapping[ReplyKind, DifferenceKind]] = {
+    "read_marked": "mark_of_a_stranger",
+    "conversation_muted": "mute_of_a_stranger",
+}
 _PLURALS: Final[Mapping[str, str]] = {
     "letter": "dead letters",
     "entry": "entries",

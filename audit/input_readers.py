@@ -9,6 +9,7 @@ from confluent_kafka import Message
 
 from audit.input_records import InputLetter, InputRecord
 from audit.topic_readers import OffsetSpan, committed_spans, read_messages
+from schemas.dead_letters import fate_in
 from schemas.number_types import Milliseconds, Offset
 from schemas.settings import Settings
 from schemas.topics import Topic
@@ -35,7 +36,7 @@ def read_input_letters(settings: Settings) -> Iterator[InputLetter]:
     messages = settings.topic(Topic.MESSAGES)
     for _, _, message in read_messages(settings, Topic.DEAD_LETTER, spans):
         headers = _headers(message)
-        if headers.get("topic") != messages:
+        if headers.get("topic") != messages or fate_in(headers):
             continue
         with suppress(KeyError, ValueError):  # not written by a stage of this project
             first = Offset(int(headers["offset"]))

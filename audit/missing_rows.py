@@ -54,4 +54,5 @@ def _first_missing(
                 "seq": position.seq,
                 "user": user.decode(),
                 "where": f"{shard.name}@{offset}",
+                "sync_seq": shard.first_seq + offset,
             }

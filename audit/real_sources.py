@@ -29,6 +29,7 @@ from audit.sync_store import AuditedSyncRow
 from audit.topic_readers import OffsetSpan
 from backends.cassandra.session import cassandra_session
 from backends.cassandra.tables import use_keyspace
+from backends.elasticsearch.generations import read_generation
 from backends.elasticsearch.index import elasticsearch_client, index_name
 from backends.identity.index_claim import check_index
 from backends.identity.log_identity import check_log, read_deployment
@@ -78,6 +79,7 @@ class Servers:
         self._search = search
         self._advance = advance
         self._wait_seconds = wait_seconds
+        self._generation = 0
 
     def limits(self) -> Limits:
         """See `Sources`."""
@@ -185,11 +187,12 @@ class Servers:
 
     def documents(self) -> Iterable[IndexedDocument]:
         """See `Sources`."""
+        self._generation = read_generation(self._search, self._settings).state.current
         return self._counted("index", read_documents(self._search, self._settings))
 
     def index_of(self, at: Milliseconds) -> str:
         """See `Sources`."""
-        return index_name(self._settings, at)
+        return index_name(self._settings, at, self._generation)
 
     def expired_before(self) -> Milliseconds:
         """See `Sources`. Rows expire by the clock of Cassandra, so this uses the same clock."""

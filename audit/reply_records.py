@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from typing import Final, Literal, TypeAlias, get_args
 
-ReplyKind: TypeAlias = Literal["rejected", "duplicate", "read_marked"]
+ReplyKind: TypeAlias = Literal["rejected", "duplicate", "read_marked", "conversation_muted"]
 
 _KINDS: Final[tuple[ReplyKind, ...]] = get_args(ReplyKind)
 _KIND_BITS: Final = 2

@@ -11,7 +11,11 @@ from audit.sync_shards import SyncPosition
 from schemas.number_types import SeqId
 
 ReplyRuleName: TypeAlias = Literal[
-    "wrong_duplicate", "refused_after_entry", "mark_went_back", "mark_of_a_stranger"
+    "wrong_duplicate",
+    "refused_after_entry",
+    "mark_went_back",
+    "mark_of_a_stranger",
+    "mute_of_a_stranger",
 ]
 
 _CODES_OF_ANOTHER: Final = frozenset({"conflict", "stale"})
@@ -40,6 +44,8 @@ def broken_reply(
     match reply.kind:
         case "read_marked":
             yield from _mark_rules(conversation, reply, marked)
+        case "conversation_muted":
+            yield from _mute_rules(conversation, reply)
         case "duplicate":
             yield from _duplicate_rules(conversation, reply)
         case _:
@@ -55,10 +61,15 @@ def _mark_rules(
         yield BrokenReply("mark_of_a_stranger", "the entry is not after a join of the reader")
 
 
+def _mute_rules(conversation: AuditedConversation, reply: SyncPosition) -> Iterator[BrokenReply]:
+    if reply.seq <= conversation.head and not conversation.was_member(reply.sender, reply.seq):
+        yield BrokenReply("mute_of_a_stranger", "the sender was not a member")
+
+
 def _duplicate_rules(
     conversation: AuditedConversation, reply: SyncPosition
 ) -> Iterator[BrokenReply]:
-    """A read mark has no entry, so a duplicate of a read mark may name any person's entry."""
+    """A duplicate of a read mark or a mute, which have no entry, may name any person's entry."""
     own = hash_of_id(reply.sender, reply.client_msg_id)
     if not conversation.has(reply.seq) or conversation.commands[reply.seq - 1] == own:
         return

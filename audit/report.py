@@ -41,6 +41,7 @@ DifferenceKind: TypeAlias = Literal[
     "refused_after_entry",  # a rejection of a command whose id has an entry
     "mark_went_back",  # a read mark that is not above the previous one
     "mark_of_a_stranger",  # a read mark of a person who was not a member
+    "mute_of_a_stranger",  # a mute of a person who was not a member
     "no_position",  # the sequencer has no committed offset
     "no_data",  # the log is empty, without --allow-empty
 ]
@@ -56,7 +57,9 @@ class Difference(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A place where the data differs from the log.
 
     ``through``: last SeqId if the difference is a range. ``records``: number of differing records.
-    ``where``: a topic partition and offset, a table, or an index.
+    ``where``: a topic partition and offset, a table, or an index. ``sync_seq``, ``bucket``: the
+    place in a sync timeline; -1 if the difference has no such place. ``absent``: the columns that
+    differ have no value, or an older one: a write of the sink is lost.
     """
 
     check: CheckName
@@ -68,6 +71,9 @@ class Difference(Struct, frozen=True, kw_only=True, omit_defaults=True):
     user: str = ""
     where: str = ""
     detail: str = ""
+    sync_seq: int = -1
+    bucket: int = -1
+    absent: bool = False
 
 
 class Section:

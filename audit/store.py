@@ -116,7 +116,21 @@ def _compare_message(log: Log, seen: Seen, row: MessageRow, report: AuditReport)
         if max(row.edited_by or 0, row.recalled_by or 0) > head:
             report.hold("store", partial(_is_right, log, row), "altered", **place, detail=wrong)
         else:
-            report.differ("store", "altered", **place, detail=wrong)
+            absent = _is_absent(log, row)
+            report.differ("store", "altered", **place, detail=wrong, absent=absent)
+
+
+def _is_absent(log: Log, row: MessageRow) -> bool:
+    """Whether a wrong row only lacks the message, its last edit, or its recall."""
+    if row.kind is None and not row.entry:
+        return True
+    conversation = log.conversations[row.conv_id]
+    recall, edit = conversation.recalled.get(row.seq), conversation.edited_by(row.seq)
+    is_erased = recall is not None and row.recalled_by == recall and not row.entry
+    if not is_erased and audited_digest(row.entry or b"") != conversation.digests[row.seq - 1]:
+        return False
+    lacks_recall = recall is not None and row.recalled_by is None
+    return lacks_recall or (row.edited_by or 0) < (edit or 0)
 
 
 def _is_right(log: Log, row: MessageRow) -> bool:
@@ -160,7 +174,8 @@ def compare_conversations(log: Log, rows: Iterable[ConversationRow], report: Aud
         if conversation is None or head > conversation.head:
             report.hold("store", partial(log.holds, conv_id, head, None), **place)
         elif detail := _disagreement(_state_of(conversation), _state_in(row, conversation)):
-            report.differ("store", "altered", **place, detail=detail)
+            absent = _is_incomplete(conversation, row)
+            report.differ("store", "altered", **place, detail=detail, absent=absent)
     for conv_id in due:
         report.differ("store", "missing", conv_id=conv_id, where="table conversation")
 
@@ -179,6 +194,14 @@ def _state_in(row: ConversationRow, conversation: AuditedConversation) -> _Conve
         name=description_digest(row.name or ""),
         metadata=description_digest(row.metadata or ""),
     )
+
+
+def _is_incomplete(conversation: AuditedConversation, row: ConversationRow) -> bool:
+    """Whether each column of a wrong row has the right value, none, or that of an older head."""
+    due, found = _state_of(conversation), _state_in(row, conversation)
+    wrong = [name for name in due._fields if getattr(due, name) != getattr(found, name)]
+    with_head = {"head", "messages", "at"} if found.head < due.head else set()
+    return all(getattr(row, name) is None or name in with_head for name in wrong)
 
 
 def _state_of(conversation: AuditedConversation) -> _ConversationState:

@@ -107,4 +107,4 @@ def _may_be_over(shard: Shard, first: int, end: int) -> bool:
 
 
 def _place(user: str, bucket: BucketNumber) -> dict[str, Any]:
-    return {"user": user, "where": f"table sync_bucket, bucket {bucket}"}
+    return {"user": user, "where": f"table sync_bucket, bucket {bucket}", "bucket": bucket}

@@ -100,4 +100,4 @@ def compare_sync_expiries(
     for user, sync_seq in reached.items():
         if expiries.get(user, -1) < sync_seq:
             where = f"table sync_expiry, sync_seq {sync_seq}"
-            report.differ("sync-store", "missing", user=user, where=where)
+            report.differ("sync-store", "missing", user=user, where=where, sync_seq=sync_seq)

@@ -38,7 +38,8 @@ _NO_RECIPIENTS: Final = ShardRecipients(NO_KEY, 0, are_sound=False)
 class SyncPosition(Struct, frozen=True):
     """The decoded fields of a sync record.
 
-    A rejection has no ``seq``. A retraction has no ``sender``. Only a retraction has a ``target``.
+    A rejection has no ``seq``. A retraction has no ``sender``. Only a retraction has a ``target``,
+    only a mute has an ``until``.
     """
 
     kind: str
@@ -50,6 +51,7 @@ class SyncPosition(Struct, frozen=True):
     seq: SeqId = NO_SEQ
     target: SeqId = NO_SEQ
     code: str = ""
+    until: Milliseconds = Milliseconds(0)
 
 
 _position = Decoder(SyncPosition)
@@ -67,6 +69,8 @@ class Shard:
     """One shard: its deliveries from the offset ``low`` to below ``end``.
 
     ``marks``: the highest read mark of each (conversation, recipient).
+    ``mutes``: the end of the last mute of each (conversation, recipient), in ms.
+    ``newer_mutes``: the mutes behind the audited offsets.
     ``end_now``: the end of the shard; may be updated after ``end`` was read.
 
     Args:
@@ -101,6 +105,8 @@ class Shard:
         self.deliveries = Deliveries()
         self._recipients: dict[bytes, ShardRecipients] = {}
         self.marks: dict[tuple[str, str], SeqId] = {}
+        self.mutes: dict[tuple[str, str], Milliseconds] = {}
+        self.newer_mutes: set[tuple[str, str, Milliseconds]] = set()
         self.first_at: dict[int, Milliseconds] = {}
         """By source partition, the time (ms) of its first record in this shard."""
 
@@ -135,9 +141,20 @@ class Shard:
         """Whether the records of this recipient belong to this shard."""
         return self.home(user) == self.number
 
-    def mark(self, conv_id: str, user: str, seq: SeqId) -> None:
-        """Record a read mark of a recipient; the highest one counts."""
-        self.marks[conv_id, user] = max(seq, self.marks.get((conv_id, user), seq))
+    def take_mark(self, position: SyncPosition, user: str) -> None:
+        """Record a read mark or a mute of a recipient: the highest mark counts, the last mute."""
+        place = position.conv_id, user
+        if position.kind == "conversation_muted":
+            self.mutes[place] = position.until
+        else:
+            self.marks[place] = max(position.seq, self.marks.get(place, position.seq))
+
+    def take_newer_mark(self, position: SyncPosition, user: str) -> None:
+        """The same, for a record behind the audited offsets."""
+        if position.kind == "conversation_muted":
+            self.newer_mutes.add((position.conv_id, user, position.until))
+        else:
+            self.take_mark(position, user)
 
     def has_marked(self, conv_id: str, user: str, seq: SeqId) -> bool:
         """Whether a recipient's read mark has reached this SeqId, in all records read so far."""
@@ -210,6 +227,15 @@ class AuditedShards:
     def has_marked(self, conv_id: str, user: str, seq: SeqId) -> bool:
         """Whether a recipient's read mark has reached this SeqId, in all records read so far."""
         return any(shard.has_marked(conv_id, user, seq) for shard in self.chain(user))
+
+    def muted_until(self, conv_id: str, user: str) -> Milliseconds | None:
+        """The end of a recipient's last mute in the records read so far; None without one."""
+        ends = (shard.mutes.get((conv_id, user)) for shard in reversed(self.chain(user)))
+        return next((end for end in ends if end is not None), None)
+
+    def has_newer_mute(self, conv_id: str, user: str, until: Milliseconds) -> bool:
+        """Whether a recipient has a mute with this end behind the audited offsets."""
+        return any((conv_id, user, until) in shard.newer_mutes for shard in self.chain(user))
 
     def marked(self, conv_id: str, user: str, number: ShardNumber) -> int:
         """A recipient's read mark in the records read so far, up to a shard; 0 if none."""

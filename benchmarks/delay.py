@@ -53,8 +53,8 @@ class Flight(NamedTuple):
 
 
 _IF_MISSED: Final = (
-    "the records of a transaction go to up to ten partitions, each with its request; next: one"
-    " request for all partitions of a broker, which librdkafka does not have"
+    "the records of a transaction go to up to 24 partitions, each with its request; next: one"
+    " request for all partitions (librdkafka issue 1700)"
 )
 """The time of each part is in ``docs/figures.md``."""
 

@@ -44,6 +44,11 @@ WARM_UP: Final = 10_000
 _ENTRIES: Final = 2
 """Entries of each conversation at the beginning."""
 _SECONDS: Final = 120.0
+_IF_MISSED: Final = (
+    "the state of more conversations does not fit the processor's caches, which other programs "
+    "use too: complete runs had 0.98 to 1.38; next: encode an idle conversation once, with its "
+    "state records"
+)
 
 
 def figures() -> Iterator[Figure]:
@@ -64,7 +69,8 @@ def figures() -> Iterator[Figure]:
 
 def _figure(name: str, rounds: dict[str, list[float]]) -> Figure:
     least, *_, most = rounds
-    return Figure(name, "µs", rounds, [Target(most, 1.25, least, direction="at_most")])
+    target = Target(most, 1.25, least, direction="at_most", if_missed=_IF_MISSED)
+    return Figure(name, "µs", rounds, [target])
 
 
 @contextmanager

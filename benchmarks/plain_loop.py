@@ -23,8 +23,8 @@ from schemas.codec import decode_command, encode
 from schemas.records import AnyCommand, ConversationCreated, MessageSent, SendMessage
 from schemas.settings import Settings
 from schemas.topics import Topic
+from stream_processors.commit.producer_settings import TRANSACTION_SECONDS, transactional_config
 from stream_processors.commit.shard_destinations import destinations_in
-from stream_processors.commit.transaction import TRANSACTION_SECONDS, transactional_config
 from stream_processors.commit.turns import LONG_TURN
 
 _POLL_SECONDS: Final = 0.2
@@ -61,7 +61,7 @@ class PlainLoop:
         }
         self._last_seq = dict.fromkeys(self._shards, 0)
         self._producers = [
-            Producer(transactional_config(settings, settings.group("plain"), partition))
+            Producer(transactional_config(settings, f"{settings.group('plain')}-{partition}"))
             for partition in range(settings.partitions)
         ]
         for producer in self._producers:

@@ -23,7 +23,7 @@ from consumers.chain import CHAIN_CHECK_SECONDS, chain_of
 from consumers.cursor import CursorStore
 from consumers.partition_reader import bounds, open_consumer
 from schemas.codec import decode_sync_record
-from schemas.errors import ConfigurationError, Trimmed, UndecodableRecord
+from schemas.errors import ConfigurationError, CursorAhead, Trimmed, UndecodableRecord
 from schemas.number_types import FIRST_EPOCH, EpochNumber, Offset, SyncSeqId
 from schemas.recipients import is_recipient
 from schemas.records import AnySyncRecord
@@ -67,7 +67,8 @@ class SyncFollower:
     Raises:
         Trimmed: Kafka no longer retains the records after the cursor. Rebuild from the store,
             call `CursorStore.forget`, and open a new follower.
-        ConfigurationError: The topic does not exist, or the cursor is of another deployment.
+        CursorAhead: The cursor is of lost records or of another deployment.
+        ConfigurationError: The topic does not exist.
         ServerUnavailable: The broker does not answer.
         TransientFailure: The cursor store does not answer.
     """
@@ -189,11 +190,8 @@ class SyncFollower:
             raise Trimmed(cursor, sync_seq(epoch, oldest))
         self._read_from(epoch, place, Offset(offset + 1))
 
-    def _ahead_of_timeline(self, cursor: SyncSeqId) -> ConfigurationError:
-        return ConfigurationError(
-            f"the cursor {cursor} of {self._user} is ahead of the sync timeline: is it of another "
-            "deployment?"
-        )
+    def _ahead_of_timeline(self, cursor: SyncSeqId) -> CursorAhead:
+        return CursorAhead(f"{cursor} of {self._user}")
 
     def _read_from(self, epoch: EpochNumber, place: TopicPartition, offset: Offset) -> None:
         self._epoch, self._place, self._next_offset = epoch, place, offset

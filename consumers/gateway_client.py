@@ -13,7 +13,13 @@ from msgspec import Raw, Struct
 from im_timeline_client import errors
 from im_timeline_client.transport import GatewayHttp, HttpAnswer
 from schemas.codec import encode
-from schemas.errors import RequestRefused, ServerUnavailable, Trimmed, UndecodableRecord
+from schemas.errors import (
+    CursorAhead,
+    RequestRefused,
+    ServerUnavailable,
+    Trimmed,
+    UndecodableRecord,
+)
 from schemas.http.answers import (
     ConversationsPage,
     HistoryPage,
@@ -42,8 +48,9 @@ class GatewayClient:
 
     A request is repeated when the gateway does not answer, or answers 429 or 5xx. Every method
     except `live` raises `ServerUnavailable` when the repetitions fail too, `RequestRefused` when a
-    retry does not help, `Trimmed` when records after a cursor have expired, and
-    `UndecodableRecord` when this version does not know the format of the answer.
+    retry does not help, `CursorAhead` when a cursor is beyond the end of the log, `Trimmed` when
+    records after a cursor have expired, and `UndecodableRecord` when this version does not know
+    the format of the answer.
 
     Args:
         address: The gateway, such as ``http://127.0.0.1:8080``.
@@ -106,6 +113,8 @@ class GatewayClient:
             return await sending
         except errors.GatewayUnavailable as failure:
             raise ServerUnavailable(str(failure)) from None
+        except errors.CursorAhead:
+            raise CursorAhead("of the device") from None
         except errors.RequestRefused as refused:
             raise RequestRefused(refused.status, refused.detail) from None
         except errors.Trimmed as trimmed:

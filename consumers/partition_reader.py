@@ -9,6 +9,7 @@ import stamina
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from backends.kafka.clients import REQUEST_SECONDS, admin_client
+from backends.kafka.kafka_security import is_refusal
 from backends.kafka.partition_ends import OffsetQuery, consumer_bounds, written_ends
 from backends.kafka.topic_reading import NO_TOPIC, assigned_consumer
 from backends.sync_layout.topic_creation import places_of
@@ -102,4 +103,8 @@ def answered(topic: str, request: Callable[[], AnswerT]) -> AnswerT:
 
 def _may_pass(exception: Exception) -> bool:
     """A new partition, or one that lost its broker, may have no leader yet: retry."""
-    return isinstance(exception, KafkaException) and exception.args[0].code() not in NO_TOPIC
+    return (
+        isinstance(exception, KafkaException)
+        and exception.args[0].code() not in NO_TOPIC
+        and not is_refusal(exception.args[0])
+    )

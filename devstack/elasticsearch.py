@@ -26,6 +26,7 @@ http.port: {port}
 transport.port: {transport_port}
 path.data: "{data}"
 path.logs: "{logs}"
+path.repo: "{repo}"
 xpack.security.enabled: false
 action.auto_create_index: false
 cluster.routing.allocation.disk.threshold_enabled: false
@@ -53,13 +54,14 @@ class ElasticsearchServer:
         """The address for clients, host:port."""
         return f"127.0.0.1:{self.settings.elasticsearch_port}"
 
-    def yaml(self, data: Path, logs: Path) -> str:
-        """Return the content of the configuration file."""
+    def yaml(self, data: Path, logs: Path, repo: Path) -> str:
+        """Return the content of the configuration file. ``repo``: the folder of snapshots."""
         return _YAML.format(
             port=self.settings.elasticsearch_port,
             transport_port=self.settings.elasticsearch_transport_port,
             data=data,
             logs=logs,
+            repo=repo,
         )
 
     def prepare(self, installed: Path, java: Path, layout: Layout) -> Program:
@@ -71,7 +73,8 @@ class ElasticsearchServer:
         conf, data = layout.conf(self.name), layout.data(self.name)
         scratch = data / "tmp"
         scratch.mkdir(exist_ok=True)
-        conf.joinpath("elasticsearch.yml").write_text(self.yaml(data / "nodes", data / "logs"))
+        yaml = self.yaml(data / "nodes", data / "logs", data / "snapshots")
+        conf.joinpath("elasticsearch.yml").write_text(yaml)
         for name in ("jvm.options", "log4j2.properties"):
             template = resources.files("devstack").joinpath("templates", name)
             conf.joinpath(name).write_text(template.read_text())

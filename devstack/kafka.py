@@ -81,6 +81,10 @@ class KafkaServer:
             data=data,
         )
 
+    def format_options(self) -> tuple[str, ...]:
+        """Return further options of the tool that formats the storage."""
+        return ()
+
     def prepare(self, installed: Path, java: Path, layout: Layout) -> Program:
         """Write the configuration, format the storage once, and return the program.
 
@@ -92,7 +96,7 @@ class KafkaServer:
         config.write_text(self.properties(data))
         classes = ("-cp", f"{installed}/lib/*")
         if not (data / "meta.properties").exists():
-            _format(java, classes, config)
+            _format(java, classes, config, self.format_options())
         heap = self.settings.kafka_heap
         return Program(
             name=self.name,
@@ -125,7 +129,7 @@ class KafkaServer:
             return False
 
 
-def _format(java: Path, classes: tuple[str, str], config: Path) -> None:
+def _format(java: Path, classes: tuple[str, str], config: Path, options: tuple[str, ...]) -> None:
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     # The tool runs too briefly for optimised compilation to pay off.
     quick = "-XX:TieredStopAtLevel=1"
@@ -133,7 +137,13 @@ def _format(java: Path, classes: tuple[str, str], config: Path) -> None:
     try:
         subprocess.run(  # noqa: S603 - our own command
             # `=`: an id that begins with a dash would otherwise be read as an option.
-            [*command, f"--cluster-id={cluster}", f"--config={config}", "--ignore-formatted"],
+            [
+                *command,
+                f"--cluster-id={cluster}",
+                f"--config={config}",
+                "--ignore-formatted",
+                *options,
+            ],
             check=True,
             capture_output=True,
             text=True,

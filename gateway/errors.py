@@ -1,16 +1,16 @@
 """The errors of requests that the gateway cannot serve. They know nothing of HTTP.
 
 `gateway.http.problems` maps each of them to a problem, and these errors of `schemas.errors`:
-`Trimmed`, `ServerUnavailable` for a server that does not answer or lags, `InvalidCommand` for a
-command that was not sent, and `CommandRejected`.
+`Trimmed`, `CursorAhead`, `ServerUnavailable` for a server that does not answer or lags,
+`InvalidCommand` for a command that was not sent, and `CommandRejected`.
 
 ImError
 ├── ConversationNotFound   the conversation does not exist, or the caller was never a member
 ├── NotAMember             the caller is not a member now
 ├── CursorOfAnotherOrder   the cursor is not from a page in the requested order
 ├── ScopeTooWide           a search over more ranges of SeqIds than one query may name
-├── CursorAhead            a cursor beyond the end of the log: from another deployment
 ├── DeviceNotFound         the device was never registered, or was removed
+├── InvalidPushAddress     the deployment would send no notification to the address
 ├── TooManyDevices         the person has the maximum number of devices
 ├── TooManyListeners       the maximum number of readers wait, of the caller
 │   └── NoListenerPlace    the maximum number of readers wait, in all
@@ -60,18 +60,6 @@ class ScopeTooWide(ImError):
         super().__init__("the search has too many ranges of SeqIds")
 
 
-class CursorAhead(ImError):
-    """The cursor is beyond the end of this deployment's log.
-
-    Args:
-        name: The name of the cursor in the request.
-    """
-
-    def __init__(self, name: str) -> None:
-        super().__init__("the cursor is beyond the end of the log")
-        self.name = name
-
-
 class DeviceNotFound(ImError):
     """The caller has no device with this id."""
 
@@ -89,6 +77,19 @@ class TooManyDevices(ImError):
     def __init__(self, most: int) -> None:
         super().__init__(f"the caller has {most} devices")
         self.most = most
+
+
+class InvalidPushAddress(ImError):
+    """The deployment would send no notification to the address.
+
+    Args:
+        field: The invalid field.
+        reason: The broken rule, without the value.
+    """
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(reason)
+        self.field = field
 
 
 class TooManyListeners(ImError):

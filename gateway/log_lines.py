@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 
 
 class _WithoutExceptionText(logging.Filter):
@@ -27,12 +26,3 @@ def server_log() -> logging.Logger:
     if not log.filters:
         log.addFilter(_WithoutExceptionText())
     return log
-
-
-def configure_logging() -> None:
-    """Writes log lines to standard error, with time, level and source."""
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-    )

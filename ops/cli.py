@@ -10,6 +10,7 @@ import sys
 from typing import Final, NoReturn
 
 _FAILED: Final = 1
+_INVALID: Final = 2
 _INTERRUPTED: Final = 130
 
 _UMASK: Final = 0o077
@@ -39,6 +40,7 @@ def _run() -> None:
     from schemas.errors import Interrupted  # noqa: PLC0415 - see `main`
 
     quiet_libraries()
+    _check_arguments(sys.argv[1:])
     try:
         app()
     except Interrupted as error:
@@ -47,6 +49,15 @@ def _run() -> None:
         from ops.failures import line_of  # noqa: PLC0415 - imports all client libraries
 
         _fail(line_of(error), _FAILED)
+
+
+def _check_arguments(arguments: list[str]) -> None:
+    """Ends with exit code 2 if an argument is not UTF-8: no server could get it as a text."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            _fail(f"not UTF-8: {argument!a}", _INVALID)
 
 
 def _fail(why: str, exit_code: int) -> NoReturn:

@@ -4,6 +4,7 @@
 |---|---|
 | `ImError` | its message, and the address of the server that caused it |
 | an error of a client library | the server, its address, and the variable that sets the address |
+| one of both, and the server refuses the settings | the settings to correct |
 | `OSError`, `sqlite3.Error` | the file that cannot be read or written |
 | any other | a defect of this project: the type of the error and its place in the code |
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -22,10 +23,14 @@ from confluent_kafka import KafkaException
 from elasticsearch import ApiError, TransportError
 
 from backends.cassandra.driver_errors import DRIVER_ERRORS
+from backends.cassandra.store_listener import store_fault
+from backends.elasticsearch.search_listener import search_fault
+from backends.kafka.kafka_security import refusal_by_kafka
 from ops.deployment.endpoints import endpoints
 from ops.deployment.running import resolve_settings
 from ops.error_text import tidy
 from schemas.errors import ImError, ServerUnavailable
+from schemas.settings import Settings
 
 _PROJECT: Final = Path(__file__).parent.parent
 
@@ -52,10 +57,19 @@ _SERVERS: Final[tuple[tuple[tuple[type[Exception], ...], _Server], ...]] = (
 )
 """The server behind each type of error of a client library."""
 
+_REFUSALS: Final[Mapping[str, Callable[[Settings], object | None]]] = {
+    "kafka": refusal_by_kafka,
+    "cassandra": store_fault,
+    "elasticsearch": search_fault,
+}
+"""The function for each server that asks the server why it refuses the settings."""
+
 
 def line_of(error: Exception) -> str:
     """The error in one line. Quotes no text of a message."""
     server = _server_behind(error)
+    if refusal := _refusal(error, server):
+        return refusal
     if isinstance(error, ImError):
         line = tidy(str(error))
         return _with_address(line, server) if isinstance(error, ServerUnavailable) else line
@@ -67,6 +81,21 @@ def line_of(error: Exception) -> str:
     if isinstance(error, sqlite3.Error):
         return f"a file below IM_HOME cannot be used ({error})"
     return _defect(error)
+
+
+def _refusal(error: Exception, server: _Server | None) -> str | None:
+    """How a server that is up refuses the settings, if it may be the cause; otherwise None.
+
+    Many requests end by a timeout of the client library, which knows no other reason. Without a
+    server in the chain of errors, each of the three servers may be the cause.
+    """
+    if server is None and not isinstance(error, ServerUnavailable):
+        return None
+    settings = resolve_settings()
+    parts = _REFUSALS if server is None else {server.part}
+    asked = (_REFUSALS[part](settings) for part in _REFUSALS if part in parts)
+    found = next(filter(None, asked), None)
+    return None if found is None else str(found)
 
 
 def _with_address(line: str, server: _Server | None) -> str:

@@ -33,6 +33,7 @@ _HAPPENED: Final = {
     "retracted": ("recalled since: message", "target"),
     "recalled": ("recalled", ""),
     "read_marked": ("has read up to entry", "seq"),
+    "conversation_muted": ("has muted the conversation until", "until"),
 }
 """By kind of entry: the text, and the name of the field whose value follows the text."""
 

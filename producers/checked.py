@@ -67,6 +67,7 @@ class CheckedProducer:
 
         Raises:
             WrongDeployment: The topics are not those of the deployment.
+            AccessRefused: The broker refuses the client.
         """
         now = time.monotonic()
         if now >= self._next_check:

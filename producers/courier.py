@@ -8,7 +8,6 @@ from the oldest unacknowledged command.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -22,8 +21,6 @@ from producers.backlog import Parcel
 from producers.checked import CheckedProducer
 from schemas.settings import Settings
 from schemas.valid_commands import MAX_BATCH_BYTES
-
-_log = logging.getLogger(__name__)
 
 GRACE_SECONDS: Final = 2.0
 """Time for a failed producer to deliver pending messages, before it is purged."""
@@ -58,9 +55,8 @@ def kafka_producer(settings: Settings, linger_ms: float) -> KafkaProducer:
         "enable.gapless.guarantee": True,
         "message.max.bytes": MAX_BATCH_BYTES,
         "linger.ms": linger_ms,
-        # It warns about lost connections, and that `enable.gapless.guarantee` is experimental.
     }
-    return CheckedProducer(settings, Producer(config, logger=_log))
+    return CheckedProducer(settings, Producer(config))
 
 
 class Courier:
@@ -106,6 +102,7 @@ class Courier:
 
         Raises:
             WrongDeployment: The topics are not those of the deployment.
+            AccessRefused: The broker refuses the client.
         """
         try:
             self._producer.poll(timeout)

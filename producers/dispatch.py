@@ -15,11 +15,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Final, Literal, TypeAlias
 
+from backends.kafka.kafka_security import access_refused, is_refusal
 from producers.backlog import Backlog, Identity, Parcel, Resend, identity_of
 from producers.courier import Courier
 from producers.outbox import Outbox
 from producers.receipts import ReceiptState
 from schemas.errors import (
+    AccessRefused,
     FatalFailure,
     ImError,
     PublisherClosed,
@@ -182,7 +184,7 @@ class Dispatcher:
                 self.step()
                 self._wait_for_work()
             self._last_step()
-        except WrongDeployment as error:
+        except (WrongDeployment, AccessRefused) as error:
             self._end(error)
         except Exception as error:  # noqa: BLE001 - waiting callers must receive every error
             _log.exception("the publisher has failed")
@@ -203,7 +205,13 @@ class Dispatcher:
         self._clear_outbox()
 
     def _replace(self, courier: Courier) -> None:
-        """Close a failed producer; continue with a new one from the oldest unacknowledged."""
+        """Close a failed producer; continue with a new one from the oldest unacknowledged.
+
+        Raises:
+            AccessRefused: The broker refuses the user. Another producer would be refused, too.
+        """
+        if courier.failure is not None and is_refusal(courier.failure):
+            raise access_refused(courier.failure, "this user to send commands")
         with self.changed:
             self._courier = None  # nothing is sent meanwhile
         self.last_failure = str(courier.failure)

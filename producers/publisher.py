@@ -33,6 +33,7 @@ from producers.receipts import Receipt, ReceiptState
 from schemas.errors import ConfigurationError, InvalidCommand, NotYet, UndecodableRecord
 from schemas.limits import DEDUP_WINDOW
 from schemas.records import (
+    MUTED_WITHOUT_END,
     AddMembers,
     AnyCommand,
     AnySyncRecord,
@@ -42,6 +43,7 @@ from schemas.records import (
     HistoryRule,
     JoinRule,
     MarkRead,
+    MuteConversation,
     RecallMessage,
     RemoveMembers,
     SendMessage,
@@ -114,9 +116,8 @@ class Publisher:
             self.resumed = self._queue.resume()
         except UndecodableRecord as error:
             self._outbox.close()
-            raise ConfigurationError(
-                f"the outbox {outbox} is of another version: {error}"
-            ) from error
+            reason = f"the outbox {outbox} is of another version: {error}"
+            raise ConfigurationError(reason) from error
         self._dispatcher.start()
 
     def __enter__(self) -> Self:
@@ -196,10 +197,14 @@ class Publisher:
         """Mark all entries up to ``seq`` as read by the user. Errors: see `send`.
 
         Only the user's devices receive the mark. A mark that is not above the previous one ends
-        as a duplicate with the SeqId of that mark. A mark above the head of the conversation is
-        rejected as ``invalid``, and a former member's mark as ``not_a_member``.
+        as its duplicate. A mark above the head is rejected as ``invalid``, and a former member's
+        mark as ``not_a_member``.
         """
         return self._queue_command(MarkRead, conv_id, {"seq": seq})
+
+    def mute(self, conv_id: str, until: int = MUTED_WITHOUT_END) -> Receipt:
+        """Mute until a time in milliseconds since 1970; 0 ends a mute. Errors: see `send`."""
+        return self._queue_command(MuteConversation, conv_id, {"until": until})
 
     def recall(self, conv_id: str, seq: int) -> Receipt:
         """Recall the message ``seq``: its text is erased everywhere. Errors: see `send`."""
@@ -219,8 +224,7 @@ class Publisher:
         """Send ready-made commands in order: queue all of them or none. Errors: see `send`.
 
         A command that is already in flight with the same bytes is not queued again; it gets the
-        receipt of the first one. With different content it raises `InvalidCommand`
-        (``conflict``).
+        receipt of the first one. With other content it raises `InvalidCommand` (``conflict``).
         """
         if not isinstance(commands, Sequence):
             raise InvalidCommand("invalid", "a list of commands was expected")

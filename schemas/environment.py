@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from typing import Any, ClassVar, Final
 
-from pydantic import ValidationError, model_validator
+from pydantic import SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -29,7 +29,12 @@ class EnvironmentSettings(BaseSettings):
         pydantic.ValidationError: A value is out of its range, or a name is not a setting.
     """
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,  # the input may have secrets
+    )
 
     other_fields: ClassVar[frozenset[str]] = frozenset()
 
@@ -46,6 +51,12 @@ class EnvironmentSettings(BaseSettings):
 def variable(field: str) -> str:
     """The environment variable of a field."""
     return f"{PREFIX}{field.upper()}"
+
+
+def secret_fields(settings: type[EnvironmentSettings]) -> frozenset[str]:
+    """The fields whose values must not be shown or recorded."""
+    fields = settings.model_fields.items()
+    return frozenset(name for name, field in fields if field.annotation is SecretStr)
 
 
 def unknown_variables(environment: Mapping[str, str], known: Collection[str]) -> list[str]:

@@ -3,6 +3,7 @@
 ImError
 ├── UndecodableRecord     a record that this version does not know: becomes a dead letter
 ├── ConfigurationError    a setting or an environment that cannot work: ends with a clear line
+│   └── CursorAhead       a cursor beyond the end of the log: of another one, or of lost records
 ├── RetryableError        the same call may pass later: wait and retry
 │   ├── ServerUnavailable a server does not answer within a bound
 │   └── TransientFailure  a call failed temporarily
@@ -10,6 +11,7 @@ ImError
 ├── FatalFailure          this process cannot continue: it ends, the supervisor starts another
 │   ├── SourceGap         records between the state and the next fetched one are missing
 │   ├── WrongDeployment   topics, tables or index that do not belong together
+│   ├── AccessRefused     a server and this client do not accept each other's credentials
 │   ├── TooManyPoison     more dead letters than chance explains
 │   ├── NoPartitions      no partition was assigned for too long, although some have no owner
 │   ├── NoProgress        records wait, and the stage has not moved for too long
@@ -63,7 +65,12 @@ class UndecodableRecord(ImError):
 
 
 class ConfigurationError(ImError):
-    """A setting or the environment cannot work; the message states what to change."""
+    """A setting or the environment cannot work; the message states what to change.
+
+    A process of the pipeline exits with `exit_code`. A restart does not help.
+    """
+
+    exit_code = 78  # EX_CONFIG of sysexits.h
 
 
 class RetryableError(ImError):
@@ -110,7 +117,16 @@ class WrongDeployment(FatalFailure):
     The message states the expected and the found identity, and the page with the solution.
     """
 
-    exit_code = 78  # EX_CONFIG of sysexits.h
+    exit_code = ConfigurationError.exit_code
+
+
+class AccessRefused(FatalFailure):
+    """A server refuses the credentials or a request, or has a certificate that is not trusted.
+
+    The message states which settings or rules to correct; it has no secret.
+    """
+
+    exit_code = ConfigurationError.exit_code
 
 
 class TooManyPoison(FatalFailure):
@@ -184,6 +200,24 @@ class NotYet(ImError, TimeoutError):
 
 class Stalled(ImError):
     """A stage made no progress within the bound that the message names."""
+
+
+class CursorAhead(ConfigurationError):
+    """A cursor is beyond the end of the log.
+
+    The log has lost the records up to the cursor, because an operator restored a backup, or the
+    cursor is of another deployment.
+
+    Args:
+        name: The name of the cursor in the request, or its value and owner.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"the cursor {name} is ahead of the sync timeline: of lost records, or of another "
+            "deployment"
+        )
+        self.name = name
 
 
 class RequestRefused(ImError):

@@ -121,3 +121,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     owner_recalls: bool = False
     max_periods: int = MAX_PERIODS
     max_notices: int = MAX_NOTICES
+
+
+def is_end_of_mute(until: Milliseconds) -> bool:
+    """Whether a mute may end at this time, in milliseconds since 1970. 0 ends a mute."""
+    return 0 <= until <= MAX_TIME_MS

@@ -16,8 +16,12 @@ from schemas.environment import explain
 from schemas.errors import ConfigurationError
 from schemas.http_limits import HttpLimitSettings
 from schemas.limits import Limits
+from schemas.log_settings import LogSettings
 from schemas.number_types import Milliseconds
+from schemas.outbound_settings import OutboundSettings
+from schemas.push_settings import PushSettings
 from schemas.records import MAX_ID_LENGTH, NewDevicePolicy
+from schemas.security_settings import SecuritySettings
 from schemas.token_settings import TokenSettings
 from schemas.topics import Topic
 
@@ -89,7 +93,11 @@ def _elasticsearch_url(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in {"http", "https"} or parts.query or parts.fragment:
         raise ValueError("must be a URL that begins with http:// or https://, without a query")
-    list(_places(parts.netloc.rpartition("@")[2], default_port=9_200))
+    if "@" in parts.netloc:
+        raise ValueError(
+            "must not have a user: set IM_ELASTICSEARCH_USER and IM_ELASTICSEARCH_PASSWORD"
+        )
+    list(_places(parts.netloc, default_port=9_200))
     return text
 
 
@@ -116,7 +124,9 @@ def _operators(text: str) -> str:
 _NOT_IN_A_KEYSPACE = re.compile(r"[^a-z0-9_]")
 
 
-class Settings(TokenSettings, HttpLimitSettings):
+class Settings(
+    TokenSettings, HttpLimitSettings, LogSettings, SecuritySettings, OutboundSettings, PushSettings
+):
     """One deployment. Every field is the variable ``IM_<FIELD>``; README.md lists them.
 
     Raises:
@@ -138,6 +148,10 @@ class Settings(TokenSettings, HttpLimitSettings):
     elasticsearch_url: Annotated[str, AfterValidator(_elasticsearch_url)] = "http://127.0.0.1:9200"
     gateway_host: str = "127.0.0.1"
     gateway_port: int = Field(default=8080, ge=1, le=65535)
+    metrics_host: str = "127.0.0.1"
+    """Address at which each process serves `/metrics`, `/livez` and `/readyz`, for operators."""
+    metrics_port: int = Field(default=0, ge=0, le=65535)
+    """Port of these paths. With 0, a free port, which a file in the folder ``metrics`` names."""
     cors_origins: Annotated[str, AfterValidator(_origins)] = ""
     """Origins of web pages that may use the gateway, separated by commas; by default none."""
     operators: Annotated[str, AfterValidator(_operators)] = ""
@@ -201,6 +215,14 @@ class Settings(TokenSettings, HttpLimitSettings):
             raise ValueError("IM_PUSH_AGAIN_BELOW must not be above IM_PUSH_LIMIT")
         return self
 
+    @model_validator(mode="after")
+    def _search_fits(self) -> Settings:
+        if self.elasticsearch_ca_file is not None and self.elasticsearch_url.startswith("http:"):
+            raise ValueError(
+                "IM_ELASTICSEARCH_CA_FILE is set: begin IM_ELASTICSEARCH_URL with https://"
+            )
+        return self
+
     @property
     def limits(self) -> Limits:
         """The limits that the sequencer enforces."""
@@ -242,6 +264,11 @@ class Settings(TokenSettings, HttpLimitSettings):
     def index_alias(self) -> str:
         """The Elasticsearch alias that all message indices of this deployment share."""
         return f"{self.namespace}-message"
+
+    @property
+    def kafka_places(self) -> list[tuple[str, int]]:
+        """Host and port of each address in `kafka_bootstrap`."""
+        return list(_places(self.kafka_bootstrap))
 
     @property
     def cassandra_contact_points(self) -> tuple[list[str], int]:

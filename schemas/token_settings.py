@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
@@ -31,8 +32,20 @@ def _key_url(url: str | None) -> str | None:
         return None
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
-        raise ValueError("must be a URL that begins with http:// or https://, without a user")
+        raise ValueError("must be a URL that begins with https://, without a user")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        raise ValueError(
+            "must begin with https://, because without TLS anybody on the way can change the keys."
+            " http:// is for addresses of this machine alone, such as 127.0.0.1"
+        )
     return url
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 _File: TypeAlias = Annotated[
@@ -61,7 +74,8 @@ class TokenSettings(EnvironmentSettings):
     jwt_jwks_url: Annotated[
         str | None, BeforeValidator(_empty_is_unset), AfterValidator(_key_url)
     ] = None
-    """RS256, ES256, EdDSA: the address of such a set. The gateway follows its changes."""
+    """RS256, ES256, EdDSA: the address of such a set. The gateway follows its changes. It has TLS,
+    unless the server is on this machine."""
     jwt_issuer: str = Field(default="im-timeline", min_length=1)
     jwt_audience: str = Field(default="im-timeline", min_length=1)
     jwt_leeway_seconds: int = Field(default=0, ge=0, le=300)

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from schemas.lifetime import inactive_after
+from schemas.live_people import LIVE_RETENTION
 from schemas.number_types import Milliseconds
 
 _WEEK_MS = 7 * 24 * 3600 * 1000
@@ -103,6 +104,34 @@ class Topic(Enum):
         },
     )
 
+    # The states of notifications that wait, see `sinks.push.push_state`.
+    PUSH_STATE = TopicSpec(
+        "push-state",
+        "user_id and conv_id",
+        sharded_by_recipient=False,
+        # The push stage reads the whole topic when it takes shards over. So the topic must be
+        # small: most records are replaced within seconds. A reader must see a record without a
+        # value before it is removed: a restore takes less than the retention of such records.
+        config={
+            "cleanup.policy": "compact",
+            "segment.ms": str(10 * 60 * 1000),
+            "segment.bytes": str(32 * 1024 * 1024),
+            "delete.retention.ms": str(3600 * 1000),
+        },
+    )
+    # Requests to deliver notifications and events of dead letters again: see `schemas.replays`.
+    REPLAYS = TopicSpec(
+        "replays",
+        "the stage and the dead letter",
+        sharded_by_recipient=False,
+        # A request and its end are needed for as long as their dead letter exists.
+        config={
+            "cleanup.policy": "compact,delete",
+            "retention.ms": str(5 * _WEEK_MS),
+            "segment.ms": str(24 * 3600 * 1000),
+        },
+        ordered=True,
+    )
     DEPLOYMENT = TopicSpec(
         "deployment",
         "the deployment's id",
@@ -119,6 +148,39 @@ class Topic(Enum):
         # Each sync sink reads the whole topic at its start, so the topic must be small. The
         # retention is the time after which a recipient is inactive.
         config={"cleanup.policy": "compact,delete", "segment.ms": str(6 * 3600 * 1000)},
+    )
+    # The push addresses of devices: see `schemas.push_devices`. The topic alone has them.
+    PUSH_DEVICES = TopicSpec(
+        "push-devices",
+        "user_id and device_id",
+        sharded_by_recipient=False,
+        config={
+            "cleanup.policy": "compact",
+            "segment.ms": str(6 * 3600 * 1000),
+            # A removed address is a secret, so the broker erases it in bounded time.
+            "max.compaction.lag.ms": str(24 * 3600 * 1000),
+        },
+    )
+    # The people with a live connection: see `schemas.live_people`.
+    LIVE = TopicSpec(
+        "live",
+        "user_id and gateway",
+        sharded_by_recipient=False,
+        # Not compacted: a record counts for a minute, and a reader begins at records of this age.
+        config={
+            "cleanup.policy": "delete",
+            "retention.ms": str(LIVE_RETENTION // timedelta(milliseconds=1)),
+            "segment.ms": str(10 * 60 * 1000),
+        },
+    )
+    # Subscriptions of integrators, with the secrets that sign their events.
+    WEBHOOKS = TopicSpec(
+        "webhooks",
+        "the subscription's id",
+        sharded_by_recipient=False,
+        # The stage and `im webhook` read the whole topic, so the topic must be small.
+        config={"cleanup.policy": "compact", "segment.ms": str(3600 * 1000)},
+        ordered=True,
     )
 
     @property

@@ -18,8 +18,8 @@ from schemas.descriptions import description_fault
 from schemas.direct_chats import breaks_direct_chat
 from schemas.errors import InvalidCommand, RejectionCode
 from schemas.ids import is_client_msg_id, is_valid_id
-from schemas.limits import MAX_MESSAGE_BYTES, MAX_SEQ, Limits
-from schemas.number_types import SeqId
+from schemas.limits import MAX_MESSAGE_BYTES, MAX_SEQ, MAX_TIME_MS, Limits, is_end_of_mute
+from schemas.number_types import Milliseconds, SeqId
 from schemas.records import (
     MAX_ID_LENGTH,
     MAX_INSTALLATION_LENGTH,
@@ -32,6 +32,7 @@ from schemas.records import (
     HistoryRule,
     JoinRule,
     MarkRead,
+    MuteConversation,
     RecallMessage,
     RemoveMembers,
     SendMessage,
@@ -139,6 +140,8 @@ def _check_fields(command: AnyCommand, limits: Limits) -> None:
     match command:
         case SendMessage() | EditMessage() | RecallMessage() | MarkRead():
             _check_about_message(command, limits)
+        case MuteConversation():
+            _check_until(command.until)
         case TransferOwnership():
             _check_id("to", command.to)
             if command.to == command.sender:
@@ -192,6 +195,14 @@ def _check_seq(seq: SeqId, code: RejectionCode) -> None:
     _check_type("seq", seq, int)
     if not 1 <= seq <= MAX_SEQ:
         raise InvalidCommand(code, f"a SeqId is a whole number from 1 to {MAX_SEQ}", field="seq")
+
+
+def _check_until(until: Milliseconds) -> None:
+    _check_type("until", until, int)
+    if not is_end_of_mute(until):
+        raise InvalidCommand(
+            "invalid", f"until is milliseconds since 1970, at most {MAX_TIME_MS}", field="until"
+        )
 
 
 def _check_content(command: SendMessage | EditMessage, limits: Limits) -> None:

@@ -1,4 +1,4 @@
-"""One sink in one process: ``python -m sinks message|sync|search``.
+"""One sink in one process: ``python -m sinks message|sync|search|push|webhooks``.
 
 The process waits for its servers without a time limit. It is ready when its consumer group has
 members. After SIGTERM or SIGINT it finishes the batch in flight, commits, and leaves the group.
@@ -12,12 +12,13 @@ import logging
 import os
 import signal
 import sys
-import traceback
 from threading import Event, Thread
 from typing import Final
 
+from backends.processes.logs import configure_logs
+from backends.stages.webhook_log import WEBHOOKS_STAGE
 from schemas.errors import ConfigurationError, FatalFailure
-from schemas.settings import load_settings
+from schemas.settings import Settings, load_settings
 from sinks.assembly import STAGES, run_stage
 
 _COLLECT_AFTER: Final = 100_000
@@ -32,29 +33,29 @@ _logger = logging.getLogger("sinks")
 def main() -> int:
     """Runs one sink; returns the exit code, 0 after a regular end."""
     parser = argparse.ArgumentParser(prog="python -m sinks", description=__doc__)
-    parser.add_argument("stage", choices=sorted(STAGES))
+    parser.add_argument("stage", choices=[*sorted(STAGES), WEBHOOKS_STAGE])
     stage = parser.parse_args().stage
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-    )
-    logging.getLogger("elastic_transport").setLevel(logging.ERROR)  # the sink logs failures itself
+    configure_logs(stage if stage == WEBHOOKS_STAGE else f"sink-{stage}")
     gc.set_threshold(_COLLECT_AFTER)
     try:
-        run_stage(stage, load_settings(), _stop_on_signal())
-    except FatalFailure as error:
+        _run(stage, load_settings(), _stop_on_signal())
+    except (FatalFailure, ConfigurationError) as error:
         _logger.error("ends: %s", error)  # noqa: TRY400 - the message is enough
         return error.exit_code
-    except ConfigurationError as error:
-        _logger.error("ends: %s", error)  # noqa: TRY400 - the same
-        return FatalFailure.exit_code
-    except Exception as error:  # noqa: BLE001 - the top of the call stack
-        # The text of an error may quote a message; its type and traceback do not.
-        trace = "".join(traceback.format_tb(error.__traceback__))
-        _logger.error("ends by %s\n%s", type(error).__name__, trace)  # noqa: TRY400 - the same
+    except Exception as error:
+        _logger.exception("ends by %s", type(error).__name__)  # without the error's text
         return FatalFailure.exit_code
     return 0
+
+
+def _run(stage: str, settings: Settings, stop: Event) -> None:
+    if stage == WEBHOOKS_STAGE:
+        # The client libraries of HTTP take time and memory that the other sinks do not need.
+        from sinks.webhooks.webhook_stage import run_webhooks  # noqa: PLC0415
+
+        run_webhooks(settings, stop)
+    else:
+        run_stage(stage, settings, stop)
 
 
 def _stop_on_signal() -> Event:

@@ -4,44 +4,21 @@ from __future__ import annotations
 
 import logging
 import math
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
-from typing import Final, Protocol
+from typing import Final
 
-from confluent_kafka import (
-    OFFSET_BEGINNING,
-    Consumer,
-    KafkaError,
-    KafkaException,
-    Message,
-    TopicPartition,
-)
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Message
 
-from backends.kafka.clients import admin_client, consumer_config
-from backends.kafka.partition_ends import written_ends
 from backends.processes.minute_log import MinuteLog
-from schemas.errors import ServerUnavailable, TransientFailure
 from schemas.lifetime import contact_interval, inactive_after
-from schemas.number_types import Offset
 from schemas.settings import Settings
 from schemas.topics import Topic
-from sinks.base.consumer import raise_if_fatal
+from sinks.topic_follower import TopicFollower, followed_topic
 
 MAX_PEOPLE: Final = 2_000_000
 """Maximum number of people whose contacts are remembered."""
-
-CATCH_UP_SECONDS: Final = 20.0
-"""Time limit for the reading of contacts in one call. The next call continues from there."""
-
-REQUEST_SECONDS: Final = 5.0
-"""Timeout of one request to the broker."""
-
-_POLL_SECONDS: Final = 0.1
-_GULP: Final = 10_000
-_FETCHED_AHEAD_KIB: Final = 4 * 1024
 
 _logger = logging.getLogger(__name__)
 
@@ -78,6 +55,12 @@ class ContactBook:
         else:
             self._contact_times[user] = max(at, self._contact_times.get(user, at))
 
+    def take_record(self, message: Message) -> None:
+        """Adds the contact of a record."""
+        user = message.key()
+        if user is not None:
+            self.take(user, message.timestamp()[1] / 1000)
+
     def inactive(self, users: Iterable[bytes], now: float) -> set[bytes]:
         """The people among ``users`` without a contact that counts.
 
@@ -104,17 +87,6 @@ class ContactBook:
             self._next_drop = now + self._interval
 
 
-class ContactConsumer(Protocol):
-    """The methods of `confluent_kafka.Consumer` that are used here; see its documentation."""
-
-    def poll(self, timeout: float) -> Message | None:
-        """The next message or event within the timeout."""
-
-    def consume(self, num_messages: int, timeout: float) -> list[Message]:
-        """The messages and events that arrive within the timeout."""
-        ...
-
-
 class ContactLog:
     """Follows ``contacts``.
 
@@ -122,25 +94,13 @@ class ContactLog:
     recipient with a contact before a record is sent gets a row for the record.
 
     Args:
-        consumer: Reads all partitions from their beginnings, and reports their ends.
-        ends: Requests the end of each partition.
+        follower: Passes the contacts to the book.
         book: Receives the contacts.
-        monotonic: The clock for waits.
     """
 
-    def __init__(
-        self,
-        consumer: ContactConsumer,
-        ends: Callable[[], dict[int, Offset]],
-        book: ContactBook,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._consumer = consumer
-        self._ends = ends
+    def __init__(self, follower: TopicFollower, book: ContactBook) -> None:
+        self._follower = follower
         self._book = book
-        self._monotonic = monotonic
-        self._next_offsets: dict[int, Offset] = {}
-        """The next offset to read, by partition."""
 
     def inactive(self, users: Sequence[bytes], now: float) -> set[bytes]:
         """The people among ``users`` without contact for a lifetime.
@@ -155,43 +115,12 @@ class ContactLog:
             TransientFailure: The log was not read to its end in time.
             FatalFailure: The client cannot continue.
         """
-        self._read(0)
+        self._follower.read()
         inactive = self._book.inactive(users, now)
         if not inactive:
             return inactive
-        self._catch_up()
+        self._follower.catch_up()
         return self._book.inactive(inactive, now)
-
-    def _catch_up(self) -> None:
-        deadline = self._monotonic() + CATCH_UP_SECONDS
-        ends = self._ends()
-        while any(self._next_offsets.get(partition, 0) < end for partition, end in ends.items()):
-            self._read(_POLL_SECONDS)
-            if self._monotonic() > deadline:
-                raise TransientFailure(f"contacts were not read within {CATCH_UP_SECONDS:.0f} s")
-
-    def _read(self, wait: float) -> None:
-        """Waits only for the first message, and takes all available messages."""
-        first = self._consumer.poll(wait)
-        if first is None:
-            return
-        self._take(first)
-        for message in self._consumer.consume(_GULP, 0):
-            self._take(message)
-
-    def _take(self, message: Message) -> None:
-        error = message.error()
-        partition, offset, user = message.partition(), message.offset(), message.key()
-        if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public name
-            raise_if_fatal(error)
-        elif partition is None or offset is None:
-            return
-        elif error is not None:
-            self._next_offsets[partition] = Offset(offset)
-        else:
-            self._next_offsets[partition] = Offset(offset + 1)
-            if user is not None:
-                self._book.take(user, message.timestamp()[1] / 1000)
 
 
 @contextmanager
@@ -201,33 +130,6 @@ def contact_log(settings: Settings) -> Iterator[ContactLog]:
     Raises:
         ServerUnavailable: The broker does not answer, or there is no such topic.
     """
-    topic = settings.topic(Topic.CONTACTS)
-    config = consumer_config(settings, settings.group("contacts")) | {
-        "enable.partition.eof": True,
-        "queued.max.messages.kbytes": _FETCHED_AHEAD_KIB,
-    }
-    with closing(Consumer(config)) as consumer:
-        try:
-            partitions = consumer.list_topics(topic, REQUEST_SECONDS).topics[topic].partitions
-        except KafkaException as error:
-            raise ServerUnavailable(f"Kafka does not answer: {error}") from error
-        if not partitions:
-            raise ServerUnavailable(f"{topic}: no such topic; `im prepare` makes it")
-        places = [TopicPartition(topic, each, OFFSET_BEGINNING) for each in partitions]
-        consumer.assign(places)
-        admin = admin_client(settings)
-        book = ContactBook(settings.sync_lifetime)
-        yield ContactLog(consumer, lambda: _ends(admin, places), book)
-
-
-def _ends(admin: AdminClient, places: Sequence[TopicPartition]) -> dict[int, Offset]:
-    """The end of each partition.
-
-    Raises:
-        TransientFailure: The broker does not answer.
-    """
-    try:
-        ends = written_ends(admin, places, REQUEST_SECONDS)
-    except (KafkaException, TimeoutError) as error:
-        raise TransientFailure(f"the ends of the contacts are not known: {error}") from error
-    return {partition: end for (_, partition), end in ends.items()}
+    book = ContactBook(settings.sync_lifetime)
+    with followed_topic(settings, Topic.CONTACTS, book.take_record) as follower:
+        yield ContactLog(follower, book)

@@ -14,9 +14,11 @@ from typing import Final
 import faust
 
 from backends.identity.identity_watch import DeploymentWatch, await_deployment
-from backends.processes.minute_log import LibraryFilter
-from schemas.errors import FatalFailure
-from schemas.settings import load_settings
+from backends.monitoring.monitor import Monitor, monitored
+from backends.processes.logs import configure_logs
+from backends.stages.stage_names import SEQUENCER
+from schemas.errors import ConfigurationError, FatalFailure
+from schemas.settings import Settings, load_settings
 from stream_processors.faust_app.worker_app import make_worker
 
 _SWITCH_SECONDS: Final = 0.03
@@ -37,32 +39,32 @@ log = logging.getLogger("stream_processors")
 
 def main() -> None:
     """Runs until SIGTERM or SIGINT. Any failure ends the process; a supervisor restarts it."""
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-    )
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(LibraryFilter(("aiokafka", "faust", "mode")))
-    logging.getLogger("faust").setLevel(logging.ERROR)
-    logging.getLogger("aiokafka").setLevel(logging.ERROR)
-    # Faust logs under the name of the module that subclasses it.
-    logging.getLogger("stream_processors.faust_app.fetching").setLevel(logging.ERROR)
+    configure_logs("sequencer")
     sys.setswitchinterval(_SWITCH_SECONDS)
-    settings = load_settings()
-    settings.home.mkdir(parents=True, exist_ok=True)
+    try:
+        settings = load_settings()
+        settings.home.mkdir(parents=True, exist_ok=True)
+        with monitored(settings, SEQUENCER) as monitor:
+            _run(settings, monitor)
+    except ConfigurationError as error:
+        log.critical("ends: %s", error)
+        sys.exit(error.exit_code)
+
+
+def _run(settings: Settings, monitor: Monitor) -> None:
     try:
         deployment = await_deployment(settings, Event())
-    except FatalFailure as failure:
+    except (FatalFailure, ConfigurationError) as failure:
         log.critical("ends: %s", failure)
         sys.exit(failure.exit_code)
     assert deployment is not None  # noqa: S101 - nobody sets the event
     watch = DeploymentWatch(settings, deployment)
-    app = make_worker(settings, watch.check)
+    app = make_worker(settings, watch.check, monitor)
     watch.start()
     gc.freeze()  # all imported objects
     gc.set_threshold(_COLLECT_AFTER)
     worker = faust.Worker(app, loglevel=None, override_logging=False, quiet=True)
+    worker.spinner = None  # it prints terminal codes, also into a file of log lines
     worker.execute_from_commandline()
 
 

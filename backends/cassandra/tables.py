@@ -7,7 +7,7 @@
 | ``conversation`` | the current state of a conversation: head, owner, rules, mode, name, … |
 | ``membership_by_user`` | the conversations of a person, with the person's membership periods |
 | ``membership_by_conversation`` | who is or was a member of a conversation, by the last change |
-| ``read_mark`` | the read mark of a person in a conversation |
+| ``read_mark`` | the read mark and the mute of a person in a conversation |
 | ``device`` | the devices of a person, each in a slot, with the policy of its registration |
 | ``device_cursor`` | the cursor of each registration of a device, and when it was last seen |
 | ``sync`` | the sync timeline of a recipient, by sync SeqId; expires |
@@ -52,7 +52,8 @@ without a history rule was written by an early version and means ``since_join``.
 ``messages`` in a row is the number of messages up to the SeqId of the row (`schemas.unread`);
 a row without it counts none. ``read_mark`` has a person's own last message (``own_seq``, with its
 count) and the SeqId that the person's devices marked as read (``read_seq``). The SeqId is the
-timestamp of each of the two.
+timestamp of each of the two. ``muted_until`` is the end of the person's mute in milliseconds since
+1970; the sync SeqId of the mute and `FIRST_MUTE_TIMESTAMP` are its timestamp.
 
 A row of ``sync`` has references (`schemas.sync_rows`): the records that one flush of the sink
 wrote for one recipient, at most 100 records and `MAX_ENTRY_BYTES` of JSON. The row's key is its
@@ -77,18 +78,22 @@ states: in the retention interval that begins at ``since`` (seconds), records up
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from cassandra.cluster import Session
 
-from backends.cassandra.table_checks import check_tables, found_tables, table_of
+from backends.cassandra.table_checks import Table, check_tables, found_tables, table_of
 from schemas.errors import ConfigurationError
 from schemas.lifetime import retention_times
 from schemas.settings import Settings
 
 RECALL_TIMESTAMP: Final = 1 << 62
 """Timestamp of a recall's writes. All other timestamps are microseconds since 1970, or SeqIds."""
+
+FIRST_MUTE_TIMESTAMP: Final = 1
+"""Timestamp of a mute with the sync SeqId 0; others add their sync SeqId. A timestamp must be
+above 0."""
 
 _TABLES: Final = (
     """CREATE TABLE IF NOT EXISTS deployment (only int PRIMARY KEY, id text)""",
@@ -113,6 +118,7 @@ _TABLES: Final = (
     )""",
     """CREATE TABLE IF NOT EXISTS read_mark (
         conv_id text, user_id text, own_seq bigint, own_messages bigint, read_seq bigint,
+        muted_until bigint,
         PRIMARY KEY ((conv_id, user_id))
     )""",
     """CREATE TABLE IF NOT EXISTS device (
@@ -141,18 +147,19 @@ _TABLES: Final = (
 )
 
 _LATER_COLUMNS: Final = (
-    "ALTER TABLE message ADD IF NOT EXISTS edited_by bigint",
-    "ALTER TABLE message ADD IF NOT EXISTS recalled_by bigint",
-    "ALTER TABLE conversation ADD IF NOT EXISTS history_rule text",
-    "ALTER TABLE conversation ADD IF NOT EXISTS messages bigint",
-    "ALTER TABLE message ADD IF NOT EXISTS messages bigint",
-    "ALTER TABLE conversation ADD IF NOT EXISTS at bigint",
-    "ALTER TABLE conversation ADD IF NOT EXISTS member_count bigint",
-    "ALTER TABLE conversation ADD IF NOT EXISTS name text",
-    "ALTER TABLE conversation ADD IF NOT EXISTS metadata text",
-    "ALTER TABLE membership_by_user ADD IF NOT EXISTS at bigint",
+    ("message", "edited_by", "bigint"),
+    ("message", "recalled_by", "bigint"),
+    ("conversation", "history_rule", "text"),
+    ("conversation", "messages", "bigint"),
+    ("message", "messages", "bigint"),
+    ("conversation", "at", "bigint"),
+    ("conversation", "member_count", "bigint"),
+    ("conversation", "name", "text"),
+    ("conversation", "metadata", "text"),
+    ("membership_by_user", "at", "bigint"),
+    ("read_mark", "muted_until", "bigint"),
 )
-"""Columns that tables of earlier versions lack."""
+"""Table, name and type of the columns that tables of earlier versions lack."""
 
 _REMADE: Final[Sequence[str]] = ("membership_by_user", "membership_by_conversation", "read_mark")
 """The tables that had another primary key in an earlier version."""
@@ -167,23 +174,50 @@ _WINDOWS_IN_A_LIFETIME: Final = 14
 def create_tables(session: Session, settings: Settings) -> None:
     """Creates the missing keyspace, tables and columns. The session then uses the keyspace.
 
+    If nothing is missing, the role of the session needs no permission to create anything.
+
     Raises:
         ConfigurationError: An existing table differs from what the code needs, or the keyspace
             has fewer copies than the settings require.
     """
-    session.execute(
-        f"CREATE KEYSPACE IF NOT EXISTS {settings.keyspace} WITH replication = "
-        f"{{'class': 'NetworkTopologyStrategy', "
-        f"'{settings.cassandra_datacenter}': {settings.replication}}}"
-    )
+    if not _has_keyspace(session, settings):
+        session.execute(keyspace_statement(settings))
     _check_copies(session, settings)
     use_keyspace(session, settings)
     ttl = retention_times(settings.sync_lifetime).ttl
     window = max(1, ttl // 60 // _WINDOWS_IN_A_LIFETIME)
     statements = [table.format(ttl=ttl, window_minutes=window) for table in _TABLES]
-    for statement in (*statements, *_LATER_COLUMNS):
+    found = found_tables(session, settings)
+    for statement in _missing(found, statements):
         session.execute(statement)
     check_tables(session, settings, statements)
+
+
+def keyspace_statement(settings: Settings) -> str:
+    """The statement that creates the keyspace of a deployment, unless it exists."""
+    return (
+        f"CREATE KEYSPACE IF NOT EXISTS {settings.keyspace} WITH replication = "
+        f"{{'class': 'NetworkTopologyStrategy', "
+        f"'{settings.cassandra_datacenter}': {settings.replication}}}"
+    )
+
+
+def _has_keyspace(session: Session, settings: Settings) -> bool:
+    found = session.execute(
+        "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = %s",
+        (settings.keyspace,),
+    )
+    return bool(list(found))
+
+
+def _missing(found: Mapping[str, Table], statements: Sequence[str]) -> Iterator[str]:
+    """The statements for missing tables and columns. Other processes may run them as well."""
+    for statement in statements:
+        if table_of(statement)[0] not in found:
+            yield statement
+    for table, column, of_type in _LATER_COLUMNS:
+        if table in found and column not in found[table].columns:
+            yield f"ALTER TABLE {table} ADD IF NOT EXISTS {column} {of_type}"
 
 
 def _check_copies(session: Session, settings: Settings) -> None:
@@ -199,7 +233,7 @@ def _check_copies(session: Session, settings: Settings) -> None:
             raise ConfigurationError(
                 f"keyspace {settings.keyspace} has {copies} copies in {datacenter},"
                 f" IM_REPLICATION is {settings.replication}: ALTER KEYSPACE and repair it, see"
-                " 'What a cluster needs' in docs/operating.md"
+                " 'Requirements of a cluster' in docs/operating.md"
             )
 
 

@@ -7,28 +7,28 @@ from typing import Any
 
 from elasticsearch import Elasticsearch
 
-from backends.elasticsearch.index import MAPPINGS, clear_failures, other_layout
+from backends.elasticsearch.generations import indices_of, read_generation
+from backends.elasticsearch.index import MAPPINGS, other_layout
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings
 
 
 def check_indices(client: Elasticsearch, settings: Settings) -> None:
-    """Checks the mapping and the copies of all indices of messages.
+    """Checks the mapping and the copies of the indices to which the sink writes.
 
     Raises:
         ConfigurationError: An index has another mapping, or fewer copies than required.
         ServerUnavailable: Elasticsearch does not answer.
     """
-    pattern = f"{settings.index_alias}-*"
-    with clear_failures(settings):
-        indices = client.indices.get(index=pattern, allow_no_indices=True).body
+    current = read_generation(client, settings).state.current
+    indices = indices_of(client, settings).get(current, {})
     if wrong := other_layout(indices):
         raise ConfigurationError(wrong)
     for name in sorted(indices):
         if faults := [*_mapping_faults(indices[name]), *_copy_faults(indices[name], settings)]:
             raise ConfigurationError(
-                f"index {name} has {', '.join(faults)}: see 'What a cluster needs' in"
-                " docs/operating.md, or rebuild the index as docs/search.md says"
+                f"index {name} has {', '.join(faults)}: see 'Requirements of a cluster' in"
+                " docs/operating.md, or build the index again with `im reindex`"
             )
 
 

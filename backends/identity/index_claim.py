@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Final
 
 import msgspec
-from elasticsearch import (
-    ApiError,
-    BadRequestError,
-    ConflictError,
-    Elasticsearch,
-    NotFoundError,
-    TransportError,
-)
+from elasticsearch import BadRequestError, ConflictError, Elasticsearch, NotFoundError
 from msgspec import Struct, field
 
-from backends.elasticsearch.index import create_index, describe
+from backends.elasticsearch.generations import indices_of, read_generation
+from backends.elasticsearch.index import clear_failures, create_index, deployment_index
 from backends.elasticsearch.index_checks import check_indices
 from backends.identity.claims import compare, require_unread
 from schemas.deployment import Deployment
@@ -48,16 +41,17 @@ def index_id(client: Elasticsearch, settings: Settings) -> str | None:
     Raises:
         ServerUnavailable: Elasticsearch does not answer.
     """
-    with _unavailable(settings):
+    with clear_failures(settings):
         try:
-            response = client.get(index=_index(settings), id=_DOCUMENT)
+            response = client.get(index=deployment_index(settings), id=_DOCUMENT)
         except NotFoundError:
             return None
     try:
         return msgspec.convert(response.body, type=_Found).source.id
     except msgspec.ValidationError as error:
-        where = settings.elasticsearch_url.rpartition("@")[2]
-        raise ServerUnavailable(f"what answers at {where} is not Elasticsearch") from error
+        raise ServerUnavailable(
+            f"the program at {settings.elasticsearch_url} is not Elasticsearch"
+        ) from error
 
 
 def check_index(client: Elasticsearch, settings: Settings, deployment: Deployment) -> None:
@@ -68,8 +62,8 @@ def check_index(client: Elasticsearch, settings: Settings, deployment: Deploymen
         TransientFailure: There is no identity, or no alias: `im prepare` makes both.
         ServerUnavailable: Elasticsearch does not answer.
     """
-    compare(f"index {_index(settings)}", index_id(client, settings), deployment)
-    with _unavailable(settings):
+    compare(f"index {deployment_index(settings)}", index_id(client, settings), deployment)
+    with clear_failures(settings):
         if not client.indices.exists_alias(name=settings.index_alias):
             raise TransientFailure(
                 f"alias {settings.index_alias} does not exist: `im prepare` puts it back"
@@ -92,11 +86,11 @@ def claim_index(
         ConfigurationError: An index has another mapping, or too few copies.
         ServerUnavailable: Elasticsearch or Kafka does not answer.
     """
-    what = f"index {_index(settings)}"
+    what = f"index {deployment_index(settings)}"
     claimed = index_id(client, settings)
     if claimed is not None:
         compare(what, claimed, deployment)
-    with _unavailable(settings):
+    with clear_failures(settings):
         if not client.indices.exists_alias(name=settings.index_alias):
             _put_back_alias(client, settings, deployment, at)
         if claimed is None:
@@ -106,36 +100,42 @@ def claim_index(
     check_indices(client, settings)
 
 
+def claim_for_rebuild(client: Elasticsearch, settings: Settings, deployment: Deployment) -> None:
+    """Records the identity if there is none, also if a sink has stored records before.
+
+    Only for a caller that builds the whole index from the log.
+
+    Raises:
+        WrongDeployment: The index is of another deployment.
+        ServerUnavailable: Elasticsearch does not answer.
+    """
+    if index_id(client, settings) is None:
+        with clear_failures(settings):
+            _record(client, settings, deployment)
+    compare(f"index {deployment_index(settings)}", index_id(client, settings), deployment)
+
+
 def _record(client: Elasticsearch, settings: Settings, deployment: Deployment) -> None:
     """Writes the document, unless another process has written it before."""
     replicas = {"number_of_shards": 1, "number_of_replicas": settings.replication - 1}
     try:
-        client.indices.create(index=_index(settings), settings=replicas)
+        client.indices.create(index=deployment_index(settings), settings=replicas)
     except BadRequestError as error:
         if error.error != "resource_already_exists_exception":
             raise
     with suppress(ConflictError):
-        client.create(index=_index(settings), id=_DOCUMENT, document={"id": deployment.id})
+        client.create(
+            index=deployment_index(settings), id=_DOCUMENT, document={"id": deployment.id}
+        )
 
 
 def _put_back_alias(
     client: Elasticsearch, settings: Settings, deployment: Deployment, at: Milliseconds
 ) -> None:
-    pattern = f"{settings.index_alias}-*"
-    if client.indices.get(index=pattern, allow_no_indices=True):
-        client.indices.put_alias(index=pattern, name=settings.index_alias)
+    current = read_generation(client, settings).state.current
+    indices = indices_of(client, settings).get(current)
+    if indices:
+        client.indices.put_alias(index=sorted(indices), name=settings.index_alias)
         return
     require_unread(f"alias {settings.index_alias}", settings, _SINKS, deployment)
-    create_index(client, settings, at)
-
-
-def _index(settings: Settings) -> str:
-    return f"{settings.namespace}-deployment"
-
-
-@contextmanager
-def _unavailable(settings: Settings) -> Iterator[None]:
-    try:
-        yield
-    except (ApiError, TransportError) as error:
-        raise ServerUnavailable(describe(settings, error)) from error
+    create_index(client, settings, at, current)

@@ -23,11 +23,13 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 
 from backends.kafka.clients import REQUEST_SECONDS, admin_client, producer_config
+from backends.kafka.kafka_security import access_refused, failure_of, is_refusal
 from backends.kafka.topic_reading import assigned_consumer, read_to_end
 from backends.processes.polling import poll_until
 from schemas.codec import encode
 from schemas.deployment import WAY_OUT, Deployment, TopicIdentity, decode_deployment
 from schemas.errors import (
+    AccessRefused,
     ServerUnavailable,
     TransientFailure,
     UndecodableRecord,
@@ -35,6 +37,9 @@ from schemas.errors import (
 )
 from schemas.settings import Settings
 from schemas.topics import Topic
+
+_CONNECT_SECONDS: Final = 5.0
+"""Maximum time without an answer until a caller learns whether the broker refuses the client."""
 
 MISSING_SECONDS: Final = 3.0
 """A topic that is missing for this long counts as deleted: brokers learn of a topic one by one."""
@@ -59,15 +64,36 @@ def read_deployment(settings: Settings, timeout: float = REQUEST_SECONDS) -> Dep
     """The first identity on ``im.deployment``; None if there is none, or no such topic.
 
     Raises:
+        AccessRefused: The broker refuses the client.
         ServerUnavailable: The broker does not answer.
     """
     with closing(assigned_consumer(settings, "deployment")) as consumer:
         try:
-            return _first(consumer, settings.topic(Topic.DEPLOYMENT), timeout)
+            left = _await_connection(consumer, settings, timeout)
+            return _first(consumer, settings.topic(Topic.DEPLOYMENT), left)
         except KafkaException as error:
-            raise ServerUnavailable(
-                f"Kafka at {settings.kafka_bootstrap} does not answer: {error}"
-            ) from error
+            raise failure_of(settings, error) from error
+
+
+def _await_connection(consumer: Consumer, settings: Settings, timeout: float) -> float:
+    """Waits for the first answer, within a part of a long timeout.
+
+    Returns:
+        The seconds that are left of the timeout.
+
+    Raises:
+        AccessRefused: The broker refuses the client. A timeout of the library hides the reason.
+    """
+    if timeout <= _CONNECT_SECONDS:
+        return timeout
+    try:
+        consumer.list_topics(settings.topic(Topic.DEPLOYMENT), _CONNECT_SECONDS)
+    except KafkaException as error:
+        failure = failure_of(settings, error)
+        if isinstance(failure, AccessRefused):
+            raise failure from error
+        return timeout - _CONNECT_SECONDS
+    return timeout
 
 
 def _first(consumer: Consumer, topic: str, timeout: float) -> Deployment | None:
@@ -137,6 +163,7 @@ def topic_identities(
     """The identities of those topics that exist, by name.
 
     Raises:
+        AccessRefused: The broker does not permit the request.
         ServerUnavailable: The broker does not answer.
     """
     identities = {}
@@ -145,6 +172,8 @@ def topic_identities(
         try:
             topic = answer.result(timeout)
         except KafkaException as error:
+            if is_refusal(error.args[0]):
+                raise access_refused(error.args[0], f"a description of topic {name}") from error
             if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise ServerUnavailable(f"the topics cannot be described: {error}") from error
         except TimeoutError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+import stamina
 from cassandra import InvalidRequest
 from cassandra.cluster import Session
 
@@ -16,6 +17,10 @@ from schemas.topics import Topic
 
 _ONLY: Final = 0
 """Key of the one row."""
+
+_VISIBLE_SECONDS: Final = 20.0
+"""Time limit for the statements of another process to take effect. A node lists a new keyspace or
+table before it accepts statements for it."""
 
 _SINKS: Final = {"sink-message": Topic.TIMELINE, "sink-sync": Topic.SYNC}
 
@@ -48,11 +53,22 @@ def check_store(session: Session, settings: Settings, deployment: Deployment) ->
 def claim_store(session: Session, settings: Settings, deployment: Deployment) -> None:
     """Creates the missing keyspace and tables, and records the identity if there is none.
 
+    Several processes may do so at the same time.
+
     Raises:
         WrongDeployment: The keyspace is of another deployment, or its data is gone.
         ConfigurationError: There is a table of an earlier version.
         ServerUnavailable: Kafka does not answer.
+        cassandra.InvalidRequest: The server refuses a statement.
     """
+    for attempt in stamina.retry_context(
+        on=InvalidRequest, attempts=None, timeout=_VISIBLE_SECONDS, wait_max=1.0
+    ):
+        with attempt:
+            _claim(session, settings, deployment)
+
+
+def _claim(session: Session, settings: Settings, deployment: Deployment) -> None:
     what = f"keyspace {settings.keyspace}"
     claimed = store_id(session, settings)
     if claimed is not None:

@@ -11,11 +11,12 @@ import operator
 from collections.abc import Sequence
 from typing import Any, Final
 
-from aiokafka.partitioner import murmur2
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from backends.kafka.kafka_security import security_config
+from backends.kafka.key_hash import murmur2
 from backends.kafka.topic_settings import check_settings
 from backends.processes.minute_log import MinuteLog
 from backends.processes.polling import poll_until
@@ -25,6 +26,7 @@ from schemas.settings import Settings
 from schemas.topics import Topic
 
 _logger = logging.getLogger(__name__)
+_library: Final = logging.getLogger("librdkafka")
 _trouble: Final = MinuteLog(_logger)
 """Shared by all clients of a process, because all of them report the same condition."""
 
@@ -33,14 +35,19 @@ REQUEST_SECONDS: Final = 30.0
 
 
 def common_config(settings: Settings) -> dict[str, Any]:
-    """Settings of every client: the brokers' addresses, and few log lines during an outage."""
-    return {
+    """Settings of every client: addresses, TLS and credentials, few log lines during an outage.
+
+    Raises:
+        ConfigurationError: A file of TLS cannot be used.
+    """
+    return security_config(settings) | {
         "bootstrap.servers": settings.kafka_bootstrap,
         "reconnect.backoff.max.ms": 2_000,  # reconnects soon after a broker restarts
         # By default the client writes several lines a second to the terminal. Here `error_cb`
         # receives the errors and logs one line a minute.
         "log_level": 0,
         "error_cb": report_trouble,
+        "logger": _library,  # fatal errors, which the client otherwise writes to standard error
     }
 
 
@@ -77,7 +84,7 @@ def consumer_config(settings: Settings, group: str) -> dict[str, Any]:
 
 def partition_of(key: str, partitions: int) -> int:
     """The partition of a key, by the murmur2 of all Java and murmur2_random clients."""
-    return int(murmur2(key.encode()) & 0x7FFFFFFF) % partitions
+    return (murmur2(key.encode()) & 0x7FFFFFFF) % partitions
 
 
 def admin_client(settings: Settings) -> AdminClient:

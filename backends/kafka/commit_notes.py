@@ -29,6 +29,9 @@ class CommitNote(Struct):
     ``dead_letters`` since their first record. The sync sink counts deliveries since the setting
     ``skip_inactive`` was first on: ``written``, ``skipped``. A record that a sink writes again
     after a restart counts once. The counts of other stages are absent.
+
+    ``writer``: the `transactional.id` of the sequencer's producer that owns the partition; empty
+    after the producer gave the partition up.
     """
 
     delay_ms: Ms | UnsetType = UNSET
@@ -41,17 +44,20 @@ class CommitNote(Struct):
     dead_letters: Int64 = 0
     written: Int64 | UnsetType = UNSET
     skipped: Int64 | UnsetType = UNSET
+    writer: str | UnsetType = UNSET
 
     @property
     def counts(self) -> dict[str, int]:
         """The counts that the note has, by name."""
-        fields = {name: getattr(self, name) for name in _COUNTS}
+        fields = {name: getattr(self, name) for name in NOTED_COUNTS}
         return {name: count for name, count in fields.items() if count is not UNSET}
 
 
-_COUNTS: Final = tuple(
-    name for name in CommitNote.__struct_fields__ if name not in {"delay_ms", "at"}
+NOTED_COUNTS: Final = tuple(
+    name for name in CommitNote.__struct_fields__ if name not in {"delay_ms", "at", "writer"}
 )
+"""The names of the counts of a note."""
+
 _decoder = msgspec.json.Decoder(CommitNote)
 
 

@@ -1,4 +1,4 @@
-"""Log lines about a condition that lasts, such as a server that does not answer."""
+"""Log lines about conditions that last and about many records: a limited number of them."""
 
 from __future__ import annotations
 
@@ -40,6 +40,41 @@ class MinuteLog:
         """Ends the condition: the next `warning` logs at once. Returns whether there was one."""
         lasted, self._logged_at = self._logged_at is not None, None
         return lasted
+
+
+class LimitedLog:
+    """Logs a limited number of lines a second, and how many lines it has left out.
+
+    For lines about single records, of which a hostile producer may send any number. Thread-safe
+    enough for its purpose: two threads at the same instant may log one line more.
+
+    Args:
+        logger: Gets the lines.
+        per_second: The limit.
+        clock: Monotonic time in seconds.
+    """
+
+    def __init__(
+        self, logger: Logger, per_second: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._logger = logger
+        self._per_second = per_second
+        self._clock = clock
+        self._second = self._written = self._left_out = 0
+
+    def log(self, level: int, message: str, *arguments: object, **context: object) -> None:
+        """Logs the message with its context, unless the limit is reached in this second."""
+        second = int(self._clock())
+        if second != self._second:
+            left_out, self._left_out = self._left_out, 0
+            self._second, self._written = second, 0
+            if left_out:
+                self._logger.log(level, "%d more lines like the following", left_out)
+        if self._written < self._per_second:
+            self._written += 1
+            self._logger.log(level, message, *arguments, extra=context)
+        else:
+            self._left_out += 1
 
 
 class LibraryFilter(Filter):

@@ -90,6 +90,20 @@ class Vitals:
         """Reports that no write is running."""
         self.writing_since = None
 
+    def hang(self) -> NoProgress | None:
+        """The failure if the loop does not run, or a write does not end; otherwise None."""
+        now, since = self._clock(), self.writing_since
+        if now - self.looped_at > SILENT_SECONDS:
+            return NoProgress(f"the loop has not run for {SILENT_SECONDS:.0f} s")
+        if since is not None and now - since > self.write_limit:
+            return NoProgress(f"a write has not ended for {self.write_limit:.0f} s")
+        return None
+
+    def not_live(self) -> str | None:
+        """The reason why the process must be replaced; None if it makes progress or waits."""
+        failure = self.hang()
+        return None if failure is None else str(failure)
+
 
 class GroupProbe(Protocol):
     """The broker's state of a stage's consumer group."""
@@ -159,11 +173,9 @@ class Watchdog:
     def check(self) -> FatalFailure | None:
         """Checks the stage now. Returns the failure, or None for a healthy stage."""
         now, vitals = self._clock(), self._vitals
-        if now - vitals.looped_at > SILENT_SECONDS:
-            return NoProgress(f"the loop has not run for {SILENT_SECONDS:.0f} s")
-        since = vitals.writing_since
-        if since is not None and now - since > vitals.write_limit:
-            return NoProgress(f"a write has not ended for {vitals.write_limit:.0f} s")
+        hang = vitals.hang()
+        if hang is not None:
+            return hang
         if now - vitals.owned_at > UNASSIGNED_SECONDS:
             if self._group.leaves_partitions():
                 return NoPartitions(f"no partition is assigned for {UNASSIGNED_SECONDS:.0f} s")

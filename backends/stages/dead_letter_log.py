@@ -5,11 +5,10 @@ from __future__ import annotations
 import heapq
 import time
 from contextlib import closing
-from typing import Final, cast
+from typing import Final
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message
 from confluent_kafka import TopicPartition as Place
-from msgspec import Struct
 
 from backends.kafka.clients import admin_client
 from backends.kafka.partition_ends import PartitionPlace, begin_offsets, stable_ends
@@ -21,16 +20,20 @@ from backends.kafka.topic_reading import (
     is_end,
     read_to_end,
 )
-from schemas.dead_letters import Headers
+from backends.stages.letters import (
+    Letter,
+    LetterNote,
+    letter_or_note,
+    open_letters,
+    sorted_apart,
+    with_fates,
+)
 from schemas.errors import ServerUnavailable
-from schemas.number_types import Milliseconds, Offset
 from schemas.settings import Settings
 from schemas.topics import Topic
 
 _SILENCE_SECONDS: Final = 30.0
 _ANSWER_SECONDS: Final = 10.0
-_UNKNOWN: Final = -1
-
 _MOST_NEW: Final = 200
 """Offsets of all partitions that one read of the newest letters takes."""
 
@@ -45,28 +48,8 @@ _FETCH_LIMITS: Final = {
 }
 
 
-class Letter(Struct, frozen=True, kw_only=True):
-    """A dead letter, see `schemas.dead_letters`. -1: the letter lacks this number.
-
-    ``at``: the time of the letter, in milliseconds since 1970.
-    """
-
-    stage: str
-    reason: str
-    topic: str
-    partition: int
-    offset: Offset
-    size: int
-    at: Milliseconds
-
-    @property
-    def place(self) -> str:
-        """The place of the record, as an argument of `im dead-letters replay`."""
-        return f"{self.topic}:{self.partition}:{self.offset}"
-
-
 def read_letters(settings: Settings) -> list[Letter]:
-    """All letters in the topic, in order of time.
+    """All letters in the topic, in order of time, each with its fate. Some 700 bytes a letter.
 
     Raises:
         ServerUnavailable: Kafka does not answer.
@@ -76,14 +59,16 @@ def read_letters(settings: Settings) -> list[Letter]:
             name = settings.topic(Topic.DEAD_LETTER)
             partitions = consumer.list_topics(name, _ANSWER_SECONDS).topics[name].partitions
             places = [Place(name, partition, OFFSET_BEGINNING) for partition in partitions]
-            letters = [
-                _letter(message)
+            letters, notes = sorted_apart(
+                letter_or_note(message)
                 for messages in read_to_end(consumer, places, _SILENCE_SECONDS)
                 for message in messages
-            ]
+            )
     except KafkaException as error:
         raise ServerUnavailable(f"the dead letters cannot be read: {error}") from error
-    return sorted(letters, key=lambda letter: letter.at)
+    return sorted(
+        with_fates(letters, notes), key=lambda each: (each.at, each.own_partition, each.own_offset)
+    )
 
 
 def read_record(consumer: Consumer, letter: Letter) -> Message | None:
@@ -95,6 +80,17 @@ def read_record(consumer: Consumer, letter: Letter) -> Message | None:
     place = Place(letter.topic, letter.partition, letter.offset)
     message = first_record(consumer, place, _SILENCE_SECONDS)
     return message if message is not None and message.offset() == letter.offset else None
+
+
+def read_own_record(consumer: Consumer, settings: Settings, letter: Letter) -> Message | None:
+    """The letter itself, with its key and value; None if retention has removed the letter.
+
+    Raises:
+        ServerUnavailable: Kafka does not answer in time.
+    """
+    place = Place(settings.topic(Topic.DEAD_LETTER), letter.own_partition, letter.own_offset)
+    message = first_record(consumer, place, _SILENCE_SECONDS)
+    return message if message is not None and message.offset() == letter.own_offset else None
 
 
 def record_consumer(settings: Settings) -> Consumer:
@@ -122,7 +118,7 @@ class NewestLetters:
         self._letters: list[Letter] = []
 
     def read(self) -> list[Letter]:
-        """The newest letters, the last one first.
+        """The newest open letters, the last one first.
 
         Raises:
             KafkaException: The broker refuses, or does not answer.
@@ -130,8 +126,9 @@ class NewestLetters:
         """
         begins = self._begins()
         if begins:
-            letters = self._letters + self._read_from(begins)
-            self._letters = heapq.nlargest(self._most, letters, key=lambda letter: letter.at)
+            letters, notes = sorted_apart(self._read_from(begins))
+            left = open_letters(with_fates(self._letters + letters, notes))
+            self._letters = heapq.nlargest(self._most, left, key=lambda letter: letter.at)
         return self._letters
 
     def close(self) -> None:
@@ -151,47 +148,27 @@ class NewestLetters:
             if oldest[place] < end
         ]
 
-    def _read_from(self, begins: list[Place]) -> list[Letter]:
-        """The letters from these positions on, as many as can be read in time."""
+    def _read_from(self, begins: list[Place]) -> list[Letter | LetterNote]:
+        """The records from these positions on, as many as can be read in time."""
         self._consumer.assign(begins)
         left = {(place.topic, place.partition) for place in begins}
-        letters: list[Letter] = []
+        found: list[Letter | LetterNote] = []
         deadline = time.monotonic() + _READ_SECONDS
         try:
             while left and (seconds := deadline - time.monotonic()) > 0:
                 for message in gulp(self._consumer, seconds, MAX_BATCH):
-                    letters += self._take(message, left)
+                    found += self._take(message, left)
         finally:
             self._consumer.unassign()
-        return letters
+        return found
 
-    def _take(self, message: Message, left: set[PartitionPlace]) -> list[Letter]:
+    def _take(self, message: Message, left: set[PartitionPlace]) -> list[Letter | LetterNote]:
         place, offset = (message.topic() or "", message.partition() or 0), message.offset() or 0
         error = message.error()
         if error is None:
             self._read_to[place] = offset + 1
-            return [_letter(message)]
+            return [letter_or_note(message)]
         if is_end(message, error):
             self._read_to[place] = offset
             left.discard(place)
         return []
-
-
-def _letter(message: Message) -> Letter:
-    headers = {
-        name: value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-        for name, value in cast("Headers", message.headers() or [])
-    }
-    return Letter(
-        stage=headers.get("stage", "unknown"),
-        reason=headers.get("reason", "unknown"),
-        topic=headers.get("topic", "unknown"),
-        partition=_number(headers.get("partition")),
-        offset=Offset(_number(headers.get("offset"))),
-        size=_number(headers.get("size")),
-        at=Milliseconds(message.timestamp()[1]),
-    )
-
-
-def _number(text: str | None) -> int:
-    return int(text) if text is not None and text.isdecimal() else _UNKNOWN

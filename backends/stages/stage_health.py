@@ -29,13 +29,16 @@ from backends.kafka.commit_notes import CommitNote, decode_note
 from backends.kafka.groups import committed_places, described_group, group_places, group_reader
 from backends.kafka.partition_ends import begin_offsets, written_ends
 from backends.kafka.topic_reading import NO_TOPIC
-from backends.stages.stage_names import SOURCES
+from backends.stages.stage_names import SOURCES, sources_of
 from backends.stages.unread_records import Unread, UnreadCounter
+from backends.stages.webhook_groups import webhook_stages
+from backends.stages.webhook_log import WEBHOOKS_STAGE, read_subscriptions, subscription_stage
 from backends.sync_layout.topic_creation import places_of
 from schemas.errors import ServerUnavailable
 from schemas.number_types import Milliseconds, ShardNumber
 from schemas.settings import Settings
 from schemas.sync_seq import epoch_of
+from schemas.topics import Topic
 
 _REQUEST_SECONDS: Final = 5.0
 
@@ -68,12 +71,13 @@ class StageHealth(Struct, frozen=True, kw_only=True):
 
 
 def pipeline_health(settings: Settings) -> dict[str, StageHealth]:
-    """The health of every stage.
+    """The health of every stage, and of each subscription of the stage ``webhooks``.
 
     Raises:
         ServerUnavailable: The broker does not answer, or a topic does not exist.
     """
-    with closing(StageProbe(settings)) as probe:
+    webhooks = {subscription_stage(each): Topic.TIMELINE for each in read_subscriptions(settings)}
+    with closing(StageProbe(settings, sources_of(settings) | webhooks)) as probe:
         return probe.health()
 
 
@@ -82,13 +86,18 @@ class StageProbe:
 
     Args:
         settings: The deployment.
+        sources: The topic that each stage reads; by default, the stages of the deployment.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, sources: Mapping[str, Topic] | None = None) -> None:
         self._settings = settings
+        self._given = sources_of(settings) if sources is None else sources
+        self._sources = dict(self._given)
         self._admin = admin_client(settings)
         self._unread = UnreadCounter(settings)
-        self._groups = {stage: group_reader(settings, settings.group(stage)) for stage in SOURCES}
+        self._groups = {
+            stage: group_reader(settings, settings.group(stage)) for stage in self._sources
+        }
 
     def health(self) -> dict[str, StageHealth]:
         """The health of every stage.
@@ -97,7 +106,21 @@ class StageProbe:
             ServerUnavailable: The broker does not answer, or a topic does not exist.
         """
         with _unavailable(self._settings):
-            return {stage: self._health(stage) for stage in SOURCES}
+            return {stage: self._health(stage) for stage in self._sources}
+
+    def follow_webhooks(self) -> None:
+        """Reads also the webhooks that exist now.
+
+        Raises:
+            ServerUnavailable: The broker does not answer.
+        """
+        with _unavailable(self._settings):
+            found = webhook_stages(self._admin, self._settings)
+        self._sources = {**self._given, **dict.fromkeys(found, Topic.TIMELINE)}
+        for gone in self._groups.keys() - self._sources.keys():
+            self._groups.pop(gone).close()
+        for new in self._sources.keys() - self._groups.keys():
+            self._groups[new] = group_reader(self._settings, self._settings.group(new))
 
     def close(self) -> None:
         """Close the clients."""
@@ -106,7 +129,7 @@ class StageProbe:
             reader.close()
 
     def _health(self, stage: str) -> StageHealth:
-        source = places_of(self._admin, self._settings, SOURCES[stage], _REQUEST_SECONDS)
+        source = places_of(self._admin, self._settings, self._sources[stage], _REQUEST_SECONDS)
         group = self._settings.group(stage)
         described = described_group(self._admin, group, _REQUEST_SECONDS)
         commits = committed_places(self._groups[stage], list(source.values()), _REQUEST_SECONDS)
@@ -131,6 +154,32 @@ class StageProbe:
         ends = written_ends(self._admin, places, _REQUEST_SECONDS)
         behind = {place: ends[place.topic, place.partition] - place.offset for place in places}
         return self._unread.count({place: gap for place, gap in behind.items() if gap > 0})
+
+
+def webhooks_together(stages: Mapping[str, StageHealth]) -> dict[str, StageHealth]:
+    """The same stages, with all webhooks as one stage ``webhooks`` at the end."""
+    one = subscription_stage("")
+    together = {name: stage for name, stage in stages.items() if not name.startswith(one)}
+    webhooks = [stage for name, stage in stages.items() if name.startswith(one)]
+    if webhooks:
+        newest = max(webhooks, key=lambda each: each.measured_at or 0)
+        counts: Counter[str] = Counter()
+        for each in webhooks:
+            counts.update(each.counts)
+        together[WEBHOOKS_STAGE] = StageHealth(
+            read_at=max(each.read_at for each in webhooks),
+            lag=sum(each.lag for each in webhooks),
+            oldest_at=min(
+                (e.oldest_at for e in webhooks if e.oldest_at is not None), default=None
+            ),
+            position=sum(each.position for each in webhooks),
+            delay_ms=newest.delay_ms,
+            measured_at=newest.measured_at,
+            members=max(each.members for each in webhooks),
+            assigned=all(each.assigned for each in webhooks),
+            counts=dict(counts),
+        )
+    return together
 
 
 def members_if_assigned(admin: AdminClient, settings: Settings, stage: str) -> int:

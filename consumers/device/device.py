@@ -13,6 +13,9 @@ A device registers first (if it has a registry) and learns its start positions. 
 4. Read gaps from the store.
 5. Show all items that have no gap before them, in order, and note each as shown.
 
+If the log has lost the records up to the cursor, because an operator restored a backup, the device
+registers again, forgets its items, and shows everything again from the same starts.
+
 The process may die between any two steps. Step 1 comes before the cursor moves, and step 5 notes
 an item after it was shown. So after a crash, records may be observed again, and the one item in
 progress may be shown again. Nothing else happens twice, and nothing is lost.
@@ -30,7 +33,7 @@ from typing import Final
 from consumers.device.knowledge import RECALLED_TEXT, TimelineItem
 from consumers.device.local_store import LocalStore
 from consumers.device.timeline_port import History, Registry, SyncSource
-from schemas.errors import RetryableError, ServerUnavailable, Trimmed
+from schemas.errors import CursorAhead, RetryableError, ServerUnavailable, Trimmed
 from schemas.number_types import SeqId, SyncSeqId
 from schemas.records import AnySyncRecord, RecalledHole
 
@@ -76,6 +79,8 @@ class Device:
         show: Called with each entry and each typed hole, in SeqId order within a conversation.
         observe: Called with each record of the sync timeline, sometimes twice with the same one.
             `producers.publisher` learns from it the outcome of its commands.
+        restart: Called before the device shows everything again, because the log has lost records:
+            the application discards what it was shown.
         registry: Registers the device and receives its cursor. A device without a registry shows
             everything, and no server knows the device.
     """
@@ -88,6 +93,7 @@ class Device:
         show: Callable[[TimelineItem], object],
         observe: Callable[[AnySyncRecord], object] = _nobody,
         *,
+        restart: Callable[[], object] = lambda: None,
         registry: Registry | None = None,
     ) -> None:
         self._registry = registry
@@ -98,6 +104,7 @@ class Device:
         self._history = history
         self._show = show
         self._observe = observe
+        self._restart = restart
         self._missed_something = True
         self._heads_at = time.monotonic()
         self._are_heads_pushed = False
@@ -108,9 +115,9 @@ class Device:
         """Step until stopped. Retries without limit while a server does not answer.
 
         Raises:
-            ConfigurationError: The cursor, or the local store, is not of this deployment.
+            ConfigurationError: The local store is damaged.
             RequestRefused: The gateway does not accept this user.
-            Exception: Any error of ``show`` or ``observe``.
+            Exception: Any error of ``show``, ``observe`` or ``restart``.
         """
         while not stop.is_set():
             pause = 0.0
@@ -164,6 +171,14 @@ class Device:
             TransientFailure: The disk does not accept the write now.
             RequestRefused: The gateway does not accept this user.
         """
+        try:
+            return await self._take_steps()
+        except CursorAhead as ahead:
+            log.warning("everything is read again: %s", ahead)
+            await self._begin_again()
+            return True
+
+    async def _take_steps(self) -> bool:
         await self._register()
         has_arrived, more = await self._follow()  # steps 1 and 2
         if not more:
@@ -176,6 +191,15 @@ class Device:
     async def _register(self) -> None:
         if self._registry is not None and not self._store.has_begun():
             self._store.begin(await self._registry.register(self._store.device_id))
+
+    async def _begin_again(self) -> None:
+        """Register again, because the gateway may have lost the device, and forget all items."""
+        registry, beginning = self._registry, None
+        if registry is not None:
+            beginning = await registry.register(self._store.device_id)
+        self._restart()
+        self._store.begin_again(beginning)
+        self._missed_something, self._reported = True, None
 
     async def _report(self) -> None:
         """Report the cursor at most once in `REPORT_SECONDS`, which is also the retry interval."""

@@ -106,4 +106,5 @@ def _listed(shown: ConversationShown) -> Listed:
     return Listed(
         shown.conv_id, shown.head, shown.mode, shown.messages, shown.read, shown.unread,
         shown.periods[0].first, LocalDescription(shown.name or "", shown.metadata or ""),
+        shown.mute,
     )  # fmt: skip

@@ -22,6 +22,7 @@ from typing import Final, NamedTuple
 
 from consumers.device.spans import Span
 from schemas.codec import decode_entry
+from schemas.http.answers import MuteShown
 from schemas.number_types import FIRST_SEQ, NO_SEQ, SeqId, SyncSeqId
 from schemas.records import (
     AnyEntry,
@@ -127,7 +128,7 @@ class Listed(NamedTuple):
     ``mode`` is None if the owner is not a member. ``messages`` counts the messages up to the
     ``head``. ``read`` is the owner's read mark, ``unread`` the number of messages above the mark,
     and ``since`` the SeqId of the entry that first let the owner in. ``description`` is that as of
-    the ``head``.
+    the ``head``, and ``mute`` the last stored mute of the owner.
     """
 
     conv_id: str
@@ -138,6 +139,7 @@ class Listed(NamedTuple):
     unread: int = 0
     since: SeqId = FIRST_SEQ
     description: LocalDescription = LocalDescription()
+    mute: MuteShown | None = None
 
 
 class ShownFrom(NamedTuple):

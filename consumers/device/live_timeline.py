@@ -44,6 +44,10 @@ class LiveTimelines:
         """See `SyncSource`: the next pushed batch, or a polled page without a connection."""
         return await self._source.after(cursor, wait)
 
+    async def set_active(self, *, is_active: bool) -> None:
+        """Say whether the owner looks at the device: see docs/push.md. At first the owner does."""
+        await self._source.set_active(is_active=is_active)
+
     async def aclose(self) -> None:
         """Close the connection. May be called again."""
         await self._source.aclose()

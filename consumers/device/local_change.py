@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
+from typing import Final
 
 from consumers.device.altered_messages import Alterations
 from consumers.device.conversation_rows import ConversationRows, shown_from
@@ -19,6 +21,7 @@ from consumers.device.knowledge import (
     later,
     standing_after,
 )
+from consumers.device.mute_rows import MuteRows
 from consumers.device.read_mark_rows import ReadMarkRows
 from consumers.device.rejoining import after_join, known_entry
 from consumers.device.spans import Span, missing, next_to_read, reach
@@ -26,6 +29,9 @@ from consumers.device.unread_counts import after_entry, count_of
 from schemas.number_types import SeqId
 from schemas.records import ConversationDescribed, MessageEdited, MessageRecalled
 from schemas.unread import Counted
+
+_CONTENT: Final = ("item", "altered", "reading", "conversation", "mute", "description")
+"""The tables that have something of a conversation."""
 
 
 class LocalChange:
@@ -41,17 +47,20 @@ class LocalChange:
         items: Entries and holes.
         descriptions: Names and metadata.
         read_marks: Read marks and counts of messages.
+        mutes: Mutes of the owner.
         alterations: Recalls and edits.
     """
 
     def __init__(self, db: sqlite3.Connection, user: str) -> None:
         self._db = db
         self._user = user
+        self._has_forgotten = False
         self.device = DeviceRow(db)
         self.conversations = ConversationRows(db)
         self.items = ItemRows(db)
         self.descriptions = DescriptionRows(db)
         self.read_marks = ReadMarkRows(db)
+        self.mutes = MuteRows(db)
         self.alterations = Alterations(db)
 
     def begin(self, beginning: Beginning) -> None:
@@ -60,9 +69,30 @@ class LocalChange:
         if self.device.cursor() > BEFORE_ALL or self.conversations.stored():
             return
         self.device.move_cursor(beginning.cursor)
+        self._begin_at(beginning, {})
+
+    def begin_again(self, beginning: Beginning | None) -> None:
+        """Forget all items.
+
+        The device follows from the oldest retained record, and begins each conversation where it
+        began before, or earlier if a new device begins earlier now.
+
+        Args:
+            beginning: The start positions of a new device; None for a device without a registry.
+        """
+        firsts = {each.conv_id: each.start for each in self.conversations.stored()}
+        for table in _CONTENT:
+            self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - a constant
+        self._has_forgotten = True
+        self.device.reset_cursor()
+        if beginning is not None:
+            self.device.set_begun()
+            self._begin_at(beginning, firsts)
+
+    def _begin_at(self, beginning: Beginning, firsts: Mapping[str, SeqId]) -> None:
         self.device.set_late(is_late=beginning.is_late)
         for conv_id, first, head, mode in beginning.starts:
-            new = shown_from(conv_id, first)
+            new = shown_from(conv_id, min(first, firsts.get(conv_id, first)))
             self.conversations.put(
                 new._replace(head=max(new.head, head), mode=mode, mode_seq=head)
             )
@@ -131,6 +161,11 @@ class LocalChange:
         if listed.mode is not None:
             self.descriptions.put(listed.conv_id, listed.head, *listed.description)
 
+    def note_mute(self, listed: Listed) -> None:
+        """Store a mute as the store lists it. A mute with a higher sync SeqId is retained."""
+        if listed.mute is not None:
+            self.mutes.put(listed.conv_id, listed.mute.until, listed.mute.sync_seq)
+
     def note_pushed_head(self, conv_id: str, head: SeqId) -> bool:
         """Store a head from a live connection; return whether the conversation is known."""
         is_known = self.conversations.is_known(conv_id)
@@ -141,7 +176,7 @@ class LocalChange:
     @property
     def has_erased(self) -> bool:
         """Whether a text was erased that is still in the write-ahead log of the file."""
-        return self.alterations.has_erased
+        return self._has_forgotten or self.alterations.has_erased
 
     def write(self) -> None:
         """Write the rows that have changed."""

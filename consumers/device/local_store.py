@@ -32,8 +32,8 @@ from consumers.device.knowledge import (
 from consumers.device.local_change import LocalChange
 from consumers.device.local_tables import open_file
 from schemas.errors import ConfigurationError, TransientFailure
-from schemas.number_types import NO_SEQ, SeqId, SyncSeqId
-from schemas.records import Entry, ReadMarked, RecalledHole, Retracted
+from schemas.number_types import NO_SEQ, Milliseconds, SeqId, SyncSeqId
+from schemas.records import ConversationMuted, Entry, ReadMarked, RecalledHole, Retracted
 
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
@@ -75,21 +75,22 @@ class LocalStore:
             return change.device.has_begun()
 
     def begin(self, beginning: Beginning) -> None:
-        """Store the start positions of the device, once. Errors: see `apply`.
-
-        Earlier entries are not read, stored or shown by themselves. A caller may still query the
-        store for them.
-        """
+        """Store the start positions, once: no earlier entry is shown. Errors: see `apply`."""
         with self._transaction() as change:
             if not change.device.has_begun():
                 change.begin(beginning)
 
+    def begin_again(self, beginning: Beginning | None) -> None:
+        """Forget all items: the log has lost records. See `LocalChange`. Errors: see `apply`."""
+        with self._transaction() as change:
+            change.begin_again(beginning)
+
     def apply(self, batch: SyncBatch) -> None:
         """Apply records of the sync timeline; if they follow the cursor, move the cursor.
 
-        The only replies stored are read marks. Recalled text is erased, and never stored again.
-        Records of unknown kinds are not stored; if such a record is an entry, it leaves a gap,
-        and the device reads the entry from the store.
+        The only replies stored are read marks and mutes. Recalled text is erased, and never
+        stored again. Records of unknown kinds are not stored; if such a record is an entry, it
+        leaves a gap, and the device reads the entry from the store.
 
         Raises:
             TransientFailure: The disk does not accept the write; nothing changed.
@@ -125,6 +126,7 @@ class LocalStore:
             for each in listed:
                 change.note_read_mark(each)
                 change.note_description(each)
+                change.note_mute(each)
                 standing = change.conversations.get(each.conv_id).standing
                 if is_to_be_read(standing, each, everything=everything):
                     change.open_new(each.conv_id, each.since)
@@ -201,6 +203,11 @@ class LocalStore:
         with self._transaction() as change:
             return change.read_marks.get(conv_id).mark
 
+    def muted_until(self, conv_id: str) -> Milliseconds:
+        """Return the end of the owner's mute, in milliseconds since 1970; 0 without a mute."""
+        with self._transaction() as change:
+            return change.mutes.get(conv_id)
+
     def lacks_count(self) -> bool:
         """Return whether the unread number of some conversation is unknown."""
         with self._transaction() as change:
@@ -273,6 +280,8 @@ def _apply(change: LocalChange, arrived: Arrived, *, follows: bool) -> None:
             _put(change, TimelineItem(*place, RECALLED_TEXT, b""), follows=follows)
         case ReadMarked():
             change.mark_read(record.conv_id, record.seq)
+        case ConversationMuted():
+            change.mutes.put(record.conv_id, record.until, arrived.sync_seq)
         case Retracted():
             change.alterations.recall(record.conv_id, (record.target, *record.edits))
 

@@ -13,6 +13,7 @@ from typing import Final
 from backends.processes.own_file import OwnFile, open_own_file
 from consumers.device.description_rows import DESCRIPTION_TABLE
 from consumers.device.knowledge import BEFORE_ALL
+from consumers.device.mute_rows import MUTE_TABLE
 from schemas.errors import ConfigurationError
 
 _FILE: Final = OwnFile(
@@ -77,6 +78,7 @@ def open_file(path: Path, user: str, device_id: str) -> sqlite3.Connection:
                 owner,
             )
             db.execute(DESCRIPTION_TABLE)
+            db.execute(MUTE_TABLE)
         owner_row = db.execute("SELECT user_id, device_id FROM device").fetchone()
         if owner_row != (user, device_id):
             raise ConfigurationError(f"the local store {path} is of another user or device")

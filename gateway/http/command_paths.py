@@ -12,6 +12,7 @@ from schemas.http.command_bodies import (
     CommandBody,
     EditedMessage,
     LeftConversation,
+    MutedConversation,
     NewConversation,
     NewDescription,
     NewMembers,
@@ -20,6 +21,7 @@ from schemas.http.command_bodies import (
     ReadUpTo,
     RecalledMessage,
     RemovedMember,
+    UnmutedConversation,
 )
 from schemas.limits import MAX_SEQ
 from schemas.number_types import NO_SEQ, SeqId
@@ -37,21 +39,24 @@ COMMAND_ROUTES: Final[tuple[tuple[str, str, type[CommandBody]], ...]] = (
     ("PUT", f"{_CONVERSATION}/messages/{{seq}}", EditedMessage),
     ("DELETE", f"{_CONVERSATION}/messages/{{seq}}", RecalledMessage),
     ("PUT", f"{_CONVERSATION}/read", ReadUpTo),
+    ("PUT", f"{_CONVERSATION}/mute", MutedConversation),
+    ("DELETE", f"{_CONVERSATION}/mute", UnmutedConversation),
 )
 """The method, the path and the body of each command."""
 
 _SEQ: Final = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 _PATTERNS: Final = [
-    (method, re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path)), body)
+    (method, path, re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path)), body)
     for method, path, body in COMMAND_ROUTES
 ]
 
 
 class CommandRoute(NamedTuple):
-    """The body of a route, and the parts of its path."""
+    """The body of a route, the parts of the path of a request, and the path with placeholders."""
 
     body: type[CommandBody]
     target: CommandTarget
+    path: str
 
 
 def command_route(method: str, path: str) -> CommandRoute | None:
@@ -60,11 +65,11 @@ def command_route(method: str, path: str) -> CommandRoute | None:
     Raises:
         Problem: 400, if the SeqId in the path is none.
     """
-    for known, pattern, body in _PATTERNS:
+    for known, route, pattern, body in _PATTERNS:
         match = pattern.fullmatch(path) if known == method else None
         if match is not None:
             parts = {name: unquote(part) for name, part in match.groupdict().items()}
-            return CommandRoute(body, command_target(parts))
+            return CommandRoute(body, command_target(parts), route)
     return None
 
 

@@ -2,7 +2,7 @@
 
 | status | meaning |
 |---|---|
-| 201, and 200 for a read mark | the outcome |
+| 201, and 200 for a read mark or a mute | the outcome |
 | 202 | the broker has the command; its outcome is not known within the wait |
 | 4xx | a wrong request, or the rejection of the command |
 | 503 | the command was not sent |
@@ -24,6 +24,7 @@ from gateway.http.parameters import parse_parameters
 from gateway.http.problem_kinds import bad_parameter
 from gateway.http.request_bodies import json_response, read_body
 from gateway.http.request_places import USER
+from gateway.http.request_spans import NO_REQUEST_SPANS, RequestSpans
 from gateway.http.route_paths import route_pattern
 from gateway.reads.conversation_list import can_open
 from gateway.reads.decided_commands import decided_command
@@ -41,7 +42,7 @@ from schemas.errors import CommandRejected
 from schemas.http.answers import CommandAnswer, CommandPending, DirectChatAnswer
 from schemas.http.command_bodies import CommandBody, NewDirectChat
 from schemas.http.queries import CommandQuery, NoQuery
-from schemas.records import AnyCommand, MarkRead
+from schemas.records import AnyCommand, makes_no_entry
 
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 _OK: Final = 200
@@ -55,6 +56,7 @@ class WritingGateway:
 
     writes: Writes
     store: Store
+    spans: RequestSpans = NO_REQUEST_SPANS
 
 
 WRITING_GATEWAY: Final = web.AppKey("writing_gateway", WritingGateway)
@@ -81,7 +83,7 @@ async def answer_request(
     answer = await answer_command(gateway.writes, gateway.store, command)
     if isinstance(answer, CommandPending):
         return _ACCEPTED, answer
-    return (_OK if isinstance(command, MarkRead) else _CREATED), answer
+    return (_OK if makes_no_entry(command) else _CREATED), answer
 
 
 async def put_direct_chat(request: web.Request) -> web.Response:

@@ -1,10 +1,13 @@
-"""Requests as frames of a live connection: the routes that write, without another connection.
+"""The frames of a client on a live connection: requests that write, and its presence.
 
 A frame has the method, the path and the body of the request over HTTP, and a ``ref`` of the
 client. Its answer is a frame with the same ``ref``, and the status and the body of the response.
 Frames of one connection reach the log in their order, so ids of the client stay in their order.
 
-A frame that is no request ends the connection. A connection with `MAX_AT_ONCE` requests in flight
+A presence says whether the person looks at the device. It has no answer. A client that sends more
+than `PRESENCE_BURST` at once is read slowly: one presence a second.
+
+A frame of another form ends the connection. A connection with `MAX_AT_ONCE` requests in flight
 is not read until one of them is answered. Each request takes a place of its person and of the
 gateway, like a request over HTTP.
 """
@@ -12,29 +15,28 @@ gateway, like a request over HTTP.
 from __future__ import annotations
 
 import asyncio
-import logging
-import traceback
+import time
 from collections.abc import Awaitable, Callable
-from http import HTTPStatus
 from typing import Final, NamedTuple
 
 import msgspec
 from aiohttp import WSMsgType, web
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from backends.processes.request_context import current_request_id, request_id_of
 from gateway import bounds
-from gateway.http.command_paths import command_route
+from gateway.contacts.connection_records import LiveActivity
+from gateway.http.command_paths import CommandRoute, command_route
 from gateway.http.command_routes import WritingGateway, answer_request
+from gateway.http.middleware import log_failure, log_request
 from gateway.http.problem_kinds import from_http
 from gateway.http.problems import problem_of
 from gateway.http.request_bodies import decode_body
 from gateway.http.request_places import RequestPlaces
 from gateway.writes.command_requests import CommandSender, requested_command
 from schemas.errors import ImError
-from schemas.http.command_bodies import LiveRequest
+from schemas.http.command_bodies import LivePresence, LiveRequest
 from schemas.http.live_messages import LiveAnswer
-
-log = logging.getLogger(__name__)
 
 MAX_AT_ONCE: Final = 16
 """Requests of one connection in flight."""
@@ -44,11 +46,17 @@ AFTER_PROBLEM_SECONDS: Final = 0.02
 not occupy the gateway."""
 
 
+PRESENCE_BURST: Final = 16
+PRESENCE_SECONDS: Final = 1.0
+"""Presences of one connection at once, and the interval of further ones. Each may cost a record on
+the log."""
+
+
 class NotARequest(ImError):
-    """A client has sent a frame that is not a request."""
+    """A client has sent a frame that is neither a request nor a presence."""
 
     def __init__(self) -> None:
-        super().__init__("a frame is not a request")
+        super().__init__("a frame is neither a request nor a presence")
 
 
 class LiveConnection(NamedTuple):
@@ -57,10 +65,11 @@ class LiveConnection(NamedTuple):
     socket: web.WebSocketResponse
     sender: CommandSender
     send: Callable[[Struct], Awaitable[None]]
+    activity: LiveActivity
 
 
 class LiveRequests:
-    """Answers the requests of one connection.
+    """Answers the requests of one connection, and notes its presences.
 
     Args:
         gateway: The parts of the gateway that write.
@@ -77,12 +86,14 @@ class LiveRequests:
         self._free = asyncio.Semaphore(MAX_AT_ONCE)
         self._answering: set[asyncio.Task[None]] = set()
         self._is_over = False
+        self._presences_until = 0.0
+        """The time at which another burst of presences is allowed, by the event loop's clock."""
 
     async def run(self) -> None:
         """Runs until the client closes the connection.
 
         Raises:
-            NotARequest: A frame is not a request.
+            NotARequest: A frame is neither a request nor a presence.
         """
         try:
             async for message in self._connection.socket:
@@ -103,7 +114,8 @@ class LiveRequests:
         try:
             request = msgspec.json.decode(frame, type=LiveRequest)
         except (msgspec.DecodeError, RecursionError):
-            raise NotARequest from None
+            await self._note_presence(frame)
+            return
         await self._free.acquire()
         if self._is_over:  # the client repeats a request without an answer elsewhere
             self._free.release()
@@ -113,32 +125,55 @@ class LiveRequests:
         self._answering.add(task)
         task.add_done_callback(self._answered)
 
+    async def _note_presence(self, frame: str) -> None:
+        try:
+            presence = msgspec.json.decode(frame, type=LivePresence)
+        except (msgspec.DecodeError, RecursionError):
+            raise NotARequest from None
+        now = asyncio.get_running_loop().time()
+        self._presences_until = max(now, self._presences_until) + PRESENCE_SECONDS
+        await asyncio.sleep(self._presences_until - now - PRESENCE_BURST * PRESENCE_SECONDS)
+        self._connection.activity.note(is_active=presence.active)
+
     def _answered(self, task: asyncio.Task[None]) -> None:
         self._answering.discard(task)
         self._free.release()
 
     async def _answer(self, request: LiveRequest) -> None:
+        request_id = request_id_of(None)
+        current_request_id.set(request_id)  # each frame has a task, which ends with its answer
+        started = time.monotonic()
         retry_after: int | UnsetType = UNSET
+        route: CommandRoute | None = None
         try:
-            status, answer = await self._outcome(request)
+            route = command_route(request.method, request.path)
+            status, answer = await self._outcome(request, route)
         except Exception as error:  # noqa: BLE001 - the client gets an answer in any case
             problem = problem_of(error)
-            if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-                where = "".join(traceback.format_tb(error.__traceback__))  # not the error's text
-                log.error("live request: %s at\n%s", type(error).__name__, where)  # noqa: TRY400 - same
-            status, answer = problem.status, problem.details("")
+            log_failure(error, problem)
+            status, answer = problem.status, problem.details(request_id)
             if "Retry-After" in problem.headers:
                 retry_after = int(problem.headers["Retry-After"])
             await asyncio.sleep(AFTER_PROBLEM_SECONDS)
+        path = "-" if route is None else route.path
+        log_request(request.method, path, status, time.monotonic() - started)
         raw = Raw(msgspec.json.encode(answer))
         await self._connection.send(
-            LiveAnswer(ref=request.ref, status=status, body=raw, retry_after=retry_after)
-        )
+            LiveAnswer(
+                ref=request.ref, status=status, body=raw,
+                request_id=request_id, retry_after=retry_after,
+            )
+        )  # fmt: skip
 
-    async def _outcome(self, request: LiveRequest) -> tuple[int, Struct]:
-        route = command_route(request.method, request.path)
+    async def _outcome(
+        self, request: LiveRequest, route: CommandRoute | None
+    ) -> tuple[int, Struct]:
         if route is None:
             raise from_http(web.HTTPNotFound())
+        with self._gateway.spans.of(request.method, route.path):
+            return await self._of_route(request, route)
+
+    async def _of_route(self, request: LiveRequest, route: CommandRoute) -> tuple[int, Struct]:
         body = decode_body(bytes(request.body), route.body)
         sender = self._connection.sender
         async with self._places.of_user(sender.user):

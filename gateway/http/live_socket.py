@@ -4,15 +4,15 @@ The close code gives the reason:
 
 | code | reason |
 |---|---|
-| 1008 | the client has sent a frame that is not a request, or too many pings |
+| 1008 | the client has sent a frame of another form, or too many pings |
 | 1011 | a defect of the gateway |
 | 1012 | the gateway ends: connect again at once, the balancer chooses another gateway |
 | 4401 | the token has expired |
 | 4408 | the client does not read fast enough |
 | 4410 | trimmed: the problem was sent before, as a message of kind ``problem`` |
 
-A client sends requests (`gateway.http.live_requests`) and control frames: pings, pongs and a
-close. `gateway.http.frames` checks the frames before they are parsed.
+A client sends requests and its presence (`gateway.http.live_requests`), and control frames: pings,
+pongs and a close. `gateway.http.frames` checks the frames before they are parsed.
 
 In all cases `serve_socket` returns when the connection is closed or aborted, so that the place of
 a client becomes free only when its memory is released.
@@ -32,6 +32,7 @@ import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 from msgspec import Struct
 
+from backends.processes.request_context import current_request_id
 from gateway import bounds
 from gateway.http.connection import Connection, connection_of
 from gateway.http.frames import MAX_TEXT_BYTES, PROTOCOL
@@ -60,7 +61,7 @@ class _End(NamedTuple):
     reason: str
 
 
-_FORBIDDEN: Final = _End(WSCloseCode.POLICY_VIOLATION, "clients send requests, few pings")
+_FORBIDDEN: Final = _End(WSCloseCode.POLICY_VIOLATION, "unknown frame, or too many pings")
 _DEFECT: Final = _End(WSCloseCode.INTERNAL_ERROR, "internal")
 _ENDING: Final = _End(WSCloseCode.SERVICE_RESTART, "the gateway ends")
 _EXPIRED: Final = _End(4401, "token expired")
@@ -171,8 +172,9 @@ async def _ending_of(socket: web.WebSocketResponse, error: BaseException | None)
             return _SLOW
         case Trimmed():
             problem = problem_of(error)
+            details = problem.details(current_request_id.get() or "")
             with contextlib.suppress(_Slow, ConnectionError):
-                await send_answer(socket, LiveProblem(problem=problem.details("")))
+                await send_answer(socket, LiveProblem(problem=details))
             return _End(_PROBLEM + problem.status, problem.kind)
     where = "".join(traceback.format_tb(error.__traceback__))  # not the error's text
     log.error("live: %s at\n%s", type(error).__name__, where)

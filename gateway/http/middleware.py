@@ -1,5 +1,7 @@
 """The middlewares around every request, outermost first.
 
+`gateway.http.counting` is around all of them, for the metrics.
+
 1. `_answer_and_log`: adds a request id, logs one line, and answers every failure as problem+json.
    The line has the route, but not the path, the query or the token, which would identify people
    and reveal what they search for. While the gateway ends, each response ends its connection.
@@ -14,16 +16,16 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 import traceback
-import uuid
+from contextlib import AbstractContextManager, nullcontext
 from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from backends.processes.request_context import TRACE_HEADER, current_request_id, request_id_of
 from gateway import bounds
 from gateway.http import load_problems, problem_kinds
 from gateway.http.connection import connection_of
@@ -35,6 +37,7 @@ from gateway.http.page import PAGE_ROUTES
 from gateway.http.problem_details import COMMON_HEADERS, Problem
 from gateway.http.problems import problem_of
 from gateway.http.request_places import USER, RequestPlaces, placed
+from gateway.http.request_spans import RequestSpans
 from gateway.http.tokens import Bearer, InvalidToken, TokenVerifier
 from schemas.errors import ServerUnavailable
 
@@ -53,21 +56,21 @@ REQUEST_ID: Final = web.RequestKey("request_id", str)
 _IN_PROTOCOL: Final = "bearer."
 """Prefix of a token as a WebSocket subprotocol: browsers cannot send headers with a WebSocket."""
 
-_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9-]{8,64}", re.ASCII)
 _GIVEN_UP: Final = 499
 """The status in the log if the caller went away, as in a well-known proxy."""
 
 
-def middlewares(
+def middlewares(  # noqa: PLR0913, PLR0917 - what the layers use
     tokens: TokenVerifier,
     checked: Checked,
     places: RequestPlaces,
     origins: frozenset[str],
     draining: Draining,
+    spans: RequestSpans,
 ) -> list[Middleware]:
     """All middlewares, outermost first. ``origins`` are the permitted origins of web pages."""
     return [
-        _answer_and_log(draining),
+        _answer_and_log(draining, spans),
         cross_origin(origins, LIVE),
         _serve_checked(checked),
         _identify(tokens),
@@ -81,17 +84,21 @@ async def prepare_headers(_request: web.Request, response: web.StreamResponse) -
     response.headers.update(COMMON_HEADERS)
 
 
-def _answer_and_log(draining: Draining) -> Middleware:
+def _answer_and_log(draining: Draining, spans: RequestSpans) -> Middleware:
     @web.middleware
     async def answer_and_log(request: web.Request, handler: Handler) -> web.StreamResponse:
-        request_id = request[REQUEST_ID] = _request_id(request)
+        request_id = request[REQUEST_ID] = request_id_of(request.headers.get("X-Request-Id"))
+        # One task handles all requests of a connection, one after the other.
+        of_task = current_request_id.set(request_id)
         started = time.monotonic()
         status = _GIVEN_UP
         try:
-            response = await _answer(request, handler, request_id)
+            with _span(spans, request):
+                response = await _answer(request, handler, request_id)
             status = response.status
         finally:
-            _log_request(request, status, time.monotonic() - started)
+            log_request(request.method, _route(request), status, time.monotonic() - started)
+            current_request_id.reset(of_task)
         response.headers["X-Request-Id"] = request_id
         if draining.has_begun:
             response.force_close()
@@ -100,15 +107,18 @@ def _answer_and_log(draining: Draining) -> Middleware:
     return answer_and_log
 
 
-def _log_request(request: web.Request, status: int, seconds: float) -> None:
-    log.info(
-        "%s %s %d %.1f ms %s",
-        request.method,
-        _route(request),
-        status,
-        seconds * 1000,
-        request[REQUEST_ID],
-    )
+def _span(spans: RequestSpans, request: web.Request) -> AbstractContextManager[None]:
+    """The span of a request. A live connection has none: it may last for days."""
+    route = _route(request)
+    if route == LIVE:
+        return nullcontext()
+    return spans.of(request.method, route, request.headers.get(TRACE_HEADER))
+
+
+def log_request(method: str, route: str, status: int, seconds: float) -> None:
+    """Logs a request that has ended. The id of the request is that of the present task."""
+    fields = {"method": method, "route": route, "status": status, "ms": round(seconds * 1000, 1)}
+    log.info("request", extra=fields)
 
 
 async def _answer(request: web.Request, handler: Handler, request_id: str) -> web.StreamResponse:
@@ -116,18 +126,18 @@ async def _answer(request: web.Request, handler: Handler, request_id: str) -> we
         return await handler(request)
     except Exception as error:  # noqa: BLE001 - the caller gets an answer in any case
         problem = problem_of(error)
-        _log_failure(request_id, error, problem)
+        log_failure(error, problem)
         return problem.response(request_id)
 
 
-def _log_failure(request_id: str, error: Exception, problem: Problem) -> None:
+def log_failure(error: Exception, problem: Problem) -> None:
     """Logs what the operator has to know: an unreachable server, and a defect."""
     if isinstance(error, ServerUnavailable):
-        log.warning("%s: %s", request_id, error)
+        log.warning("%s", error)
     elif problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         # The place of the error without its text, which may quote a message or a query.
         where = "".join(traceback.format_tb(error.__traceback__))
-        log.error("%s: %s at\n%s", request_id, type(error).__name__, where)
+        log.error("%s at\n%s", type(error).__name__, where)
 
 
 def _serve_checked(checked: Checked) -> Middleware:
@@ -172,7 +182,7 @@ async def _caller(tokens: TokenVerifier, request: web.Request) -> Bearer:
     try:
         return await tokens.verify(token.strip())
     except InvalidToken as error:
-        log.info("token refused: %s %s", error, request[REQUEST_ID])
+        log.info("token refused: %s", error)
         raise problem_kinds.invalid_token() from None
 
 
@@ -193,11 +203,6 @@ def _from_protocols(request: web.Request) -> list[str]:
             f"The subprotocol {PROTOCOL} must be named as well.", token_given=bool(tokens)
         )
     return [f"Bearer {token}" for token in tokens]
-
-
-def _request_id(request: web.Request) -> str:
-    given = request.headers.get("X-Request-Id", "")
-    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
 def _route(request: web.Request) -> str:

@@ -31,6 +31,7 @@ from gateway.http.openapi_problems import (
     common_responses,
     response_headers,
 )
+from gateway.http.openapi_push import PUSH_STRUCTS, push_operations
 from schemas.http import answers, bodies, device_answers, live_messages, pipeline_answers
 from schemas.http.command_bodies import NewDescription
 from schemas.http.queries import (
@@ -68,6 +69,7 @@ _SHOWN: Final = (
     bodies.MoveCursor,
     answers.ProblemDetails,
     pipeline_answers.PipelineShown,
+    *PUSH_STRUCTS,
     *COMMAND_STRUCTS,
     AnyEntry,
     AnySyncRecord,
@@ -121,7 +123,7 @@ def document() -> dict[str, Any]:
 
 def _paths() -> dict[str, dict[str, Any]]:
     paths: dict[str, dict[str, Any]] = {}
-    for described in (_reading(), _device_operations(), command_operations()):
+    for described in (_reading(), _device_operations(), push_operations(), command_operations()):
         for path, methods in described.items():
             paths[path] = paths.get(path, {}) | methods
     return paths

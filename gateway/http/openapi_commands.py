@@ -24,7 +24,9 @@ from schemas.http.command_bodies import (
     CommandBody,
     EditedMessage,
     LeftConversation,
+    LivePresence,
     LiveRequest,
+    MutedConversation,
     NewConversation,
     NewDescription,
     NewDirectChat,
@@ -34,6 +36,7 @@ from schemas.http.command_bodies import (
     ReadUpTo,
     RecalledMessage,
     RemovedMember,
+    UnmutedConversation,
 )
 from schemas.http.live_messages import LiveAnswer
 from schemas.http.queries import CommandQuery, NoQuery
@@ -46,6 +49,7 @@ COMMAND_STRUCTS: Final = (
     CommandPending,
     CommandStatus,
     LiveRequest,
+    LivePresence,
     LiveAnswer,
 )
 """The bodies and the answers of these operations."""
@@ -94,13 +98,23 @@ SHOWN_COMMANDS: Final[dict[type[CommandBody], ShownCommand]] = {
     ),
     RecalledMessage: ShownCommand("recallMessage", _OF_ALTERATIONS, ("conversation-busy",)),
     ReadUpTo: ShownCommand("markRead", _OF_MEMBERS),
+    MutedConversation: ShownCommand("muteConversation", _OF_MEMBERS),
+    UnmutedConversation: ShownCommand("unmuteConversation", _OF_MEMBERS),
 }
 """By the body of the command. `tests/property/test_openapi_rejections.py` compares the codes with
 the rules of the sequencer."""
 
 _WITHOUT_FIELDS: Final = frozenset(
-    {RemovedMember, LeftConversation, RecalledMessage, NewDirectChat}
+    {
+        RemovedMember,
+        LeftConversation,
+        RecalledMessage,
+        MutedConversation,
+        UnmutedConversation,
+        NewDirectChat,
+    }
 )
+_WITHOUT_ENTRY: Final = frozenset({ReadUpTo, MutedConversation, UnmutedConversation})
 _KEY: Final = {
     "name": IDEMPOTENCY_KEY,
     "in": "header",
@@ -141,7 +155,7 @@ def _writing(path: str, body: type[CommandBody]) -> dict[str, Any]:
         *shown.kinds, *map(rejection_kind, rejection_codes(body)),
     )  # fmt: skip
     outcome = response_of("The outcome", "CommandAnswer")
-    answers = {("200" if body is ReadUpTo else "201"): outcome, "202": _pending()}
+    answers = {("200" if body in _WITHOUT_ENTRY else "201"): outcome, "202": _pending()}
     described = placed_at(path, with_responses(made, answers))
     described["parameters"].append(_KEY)
     return described | body_of(body.__name__, required=body not in _WITHOUT_FIELDS)

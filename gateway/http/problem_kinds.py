@@ -52,8 +52,8 @@ def cursor_ahead(name: str) -> Problem:
         kind="cursor-ahead",
         title="Cursor ahead",
         detail=(
-            "The cursor is ahead of this deployment, so it is from another one. Rebuild from the "
-            "store: take next from /v1/sync/end."
+            "The cursor is ahead of this deployment: it is from another one, or the log has lost "
+            "records. Discard what was received, and begin again without a cursor."
         ),
         parameter=name,
     )

@@ -15,10 +15,10 @@ from gateway.errors import (
     CommandNotFound,
     ConversationBusy,
     ConversationNotFound,
-    CursorAhead,
     CursorOfAnotherOrder,
     DeliveryUnknown,
     DeviceNotFound,
+    InvalidPushAddress,
     NoListenerPlace,
     NotAMember,
     ScopeTooWide,
@@ -31,7 +31,13 @@ from gateway.errors import (
 )
 from gateway.http import command_problems, load_problems, problem_kinds
 from gateway.http.problem_details import Problem
-from schemas.errors import CommandRejected, InvalidCommand, ServerUnavailable, Trimmed
+from schemas.errors import (
+    CommandRejected,
+    CursorAhead,
+    InvalidCommand,
+    ServerUnavailable,
+    Trimmed,
+)
 
 _PROBLEMS: Final[dict[type[Exception], Callable[[Any], Problem]]] = {
     ConversationNotFound: lambda _: problem_kinds.no_such_conversation(),
@@ -40,6 +46,7 @@ _PROBLEMS: Final[dict[type[Exception], Callable[[Any], Problem]]] = {
     ScopeTooWide: lambda _: problem_kinds.too_wide(),
     CursorAhead: lambda error: problem_kinds.cursor_ahead(error.name),
     DeviceNotFound: lambda _: problem_kinds.no_such_device(),
+    InvalidPushAddress: lambda error: problem_kinds.bad_body(f"is refused: {error}", error.field),
     TooManyDevices: lambda error: problem_kinds.too_many_devices(error.most),
     NoListenerPlace: lambda _: load_problems.no_listener_place(),
     TooManyListeners: lambda _: load_problems.too_many_listeners(),

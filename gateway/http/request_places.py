@@ -49,11 +49,10 @@ class RequestPlaces:
             Problem: 429, if none is free within a bound.
         """
         line = self._of_user.setdefault(user, asyncio.Semaphore(bounds.MAX_REQUESTS_OF_ONE))
-        try:
-            async with asyncio.timeout(bounds.PLACE_SECONDS):
-                await line.acquire()
-        except TimeoutError:
-            raise load_problems.too_many_requests() from None
+        if line.locked():
+            await _wait_for_place(line)
+        else:
+            await line.acquire()  # does not suspend
         try:
             yield
         finally:
@@ -87,7 +86,7 @@ def placed(places: RequestPlaces) -> Middleware:
         user = request.get(USER)
         if user is None:
             return await bounds.within(bounds.REQUEST_SECONDS, handler(request))
-        if _waits(request):
+        if waits(request):
             return await handler(request)
         async with places.of_user(user):
             await _receive(request)
@@ -95,6 +94,19 @@ def placed(places: RequestPlaces) -> Middleware:
                 return await bounds.within(bounds.REQUEST_SECONDS, handler(request))
 
     return answered
+
+
+async def _wait_for_place(line: asyncio.Semaphore) -> None:
+    """Takes the next free place.
+
+    Raises:
+        Problem: 429, if none is free within a bound.
+    """
+    try:
+        async with asyncio.timeout(bounds.PLACE_SECONDS):
+            await line.acquire()
+    except TimeoutError:
+        raise load_problems.too_many_requests() from None
 
 
 async def _receive(request: web.Request) -> None:
@@ -116,7 +128,8 @@ async def _receive(request: web.Request) -> None:
         raise problem_kinds.bad_body("is not transferred as its headers say") from None
 
 
-def _waits(request: web.Request) -> bool:
+def waits(request: web.Request) -> bool:
+    """Whether a request waits for records: a live connection, or a page with a wait."""
     resource = request.match_info.route.resource
     path = "" if resource is None else resource.canonical
     return path == "/v1/live" or (path == "/v1/sync" and "wait" in request.query)

@@ -15,6 +15,7 @@ from aiohttp.typedefs import Handler
 
 from gateway.bounds import REQUEST_SECONDS, within
 from gateway.contacts.contact_log import Contacts
+from gateway.gateway_metrics import GatewayMetrics
 from gateway.http import live_socket, openapi
 from gateway.http.command_routes import WRITING_GATEWAY
 from gateway.http.gateway_health import Health
@@ -24,11 +25,14 @@ from gateway.http.middleware import EXPIRES, LIVE, TOKEN_DEVICE
 from gateway.http.parameters import parse_parameters
 from gateway.http.pipeline_routes import get_pipeline
 from gateway.http.problem_kinds import bad_body, bad_parameter, upgrade_required
+from gateway.http.push_routes import PUSH_GATE
 from gateway.http.request_bodies import json_response, read_body
 from gateway.http.request_places import PLACES, USER
 from gateway.live.live_session import LiveSession
 from gateway.live.long_poll import await_page
+from gateway.live.record_pump import SendAnswer
 from gateway.log.barrier import Barrier
+from gateway.log.delivery_spans import DeliverySpans
 from gateway.log.log_ends import Ends, check_cursor
 from gateway.log.wake_ups import WakeUps
 from gateway.reads import conversation_list as conversations
@@ -69,9 +73,11 @@ class Gateway:
     ends: Ends
     contacts: Contacts
     barrier: Barrier
+    deliveries: DeliverySpans | None = None
 
 
 GATEWAY: Final = web.AppKey("gateway", Gateway)
+METRICS: Final = web.AppKey("metrics", GatewayMetrics)
 
 
 async def get_health(request: web.Request) -> web.Response:
@@ -132,12 +138,11 @@ async def get_sync(request: web.Request) -> web.Response:
         reading = sync.read_sync(store, user, after, query.limit, barrier=barrier)
         return await within(REQUEST_SECONDS, reading)
 
-    if query.wait == 0:
-        first_page, _ = await page()
-        if first_page.next == after and not first_page.more:
-            await check_cursor(gateway.ends, user, after, "after")
-        return json_response(first_page)
+    # First: a page could have records of a later epoch, and records after the cursor could have
+    # expired.
     await within(REQUEST_SECONDS, check_cursor(gateway.ends, user, after, "after"))
+    if query.wait == 0:
+        return json_response((await page()).page)
     with gateway.wake_ups.listening(user) as listener:
         lasts = request[EXPIRES] - time.time()
         return json_response(await await_page(listener, page, after, query.wait, lasts))
@@ -163,15 +168,19 @@ async def get_live(request: web.Request) -> web.StreamResponse:
     await within(REQUEST_SECONDS, check_cursor(gateway.ends, user, after, "after"))
     with gateway.wake_ups.listening(user, has_feed=True) as listener:
         await socket.prepare(request)
-        send = partial(live_socket.send_answer, socket)
-        barrier = gateway.barrier
-        session = LiveSession(gateway.store, listener, after, query.limit, send, barrier=barrier)
+        send: SendAnswer = partial(live_socket.send_answer, socket)
+        if gateway.deliveries is not None:
+            send = gateway.deliveries.sending(user, send)
+        session = LiveSession(
+            gateway.store, listener, after, query.limit, send,
+            barrier=gateway.barrier, sent=request.app[METRICS].sent_live,
+        )  # fmt: skip
         sender = CommandSender(user, request.get(TOKEN_DEVICE))
-        requests = LiveRequests(
-            request.app[WRITING_GATEWAY], request.app[PLACES], LiveConnection(socket, sender, send)
-        )
-        parts = live_socket.LiveParts(session, requests, gateway.contacts.keep(user))
-        await live_socket.serve_socket(request, socket, parts, request[EXPIRES])
+        with request.app[PUSH_GATE].inputs.live.connected(user) as activity:
+            connection = LiveConnection(socket, sender, send, activity)
+            requests = LiveRequests(request.app[WRITING_GATEWAY], request.app[PLACES], connection)
+            parts = live_socket.LiveParts(session, requests, gateway.contacts.keep(user))
+            await live_socket.serve_socket(request, socket, parts, request[EXPIRES])
     return socket
 
 
@@ -215,13 +224,6 @@ async def get_device(request: web.Request) -> web.Response:
     """`GET /v1/devices/{id}`."""
     parse_parameters(request.query, NoQuery)
     return json_response(await devices.show_device(*_device(request)))
-
-
-async def delete_device(request: web.Request) -> web.Response:
-    """`DELETE /v1/devices/{id}`."""
-    parse_parameters(request.query, NoQuery)
-    await devices.take_out(*_device(request))
-    return web.Response(status=204)
 
 
 async def get_beginnings(request: web.Request) -> web.Response:
@@ -278,7 +280,6 @@ ROUTES: Final[tuple[tuple[str, Handler], ...]] = (
 
 WRITING_ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("POST", "/v1/devices", post_device),
-    ("DELETE", "/v1/devices/{id}", delete_device),
     ("PUT", "/v1/devices/{id}/cursor", put_cursor),
 )
 """The handlers that change data, with their methods and paths."""

@@ -13,7 +13,13 @@ from typing import Final
 from gateway.errors import ConversationBusy, TooManyAdditions, TooManyCommands, TooManyMembers
 from gateway.limits.token_buckets import TokenBuckets
 from schemas.http_limits import HttpLimitSettings
-from schemas.records import AddMembers, AnyCommand, CreateConversation, MarkRead, RemoveMembers
+from schemas.records import (
+    AddMembers,
+    AnyCommand,
+    CreateConversation,
+    RemoveMembers,
+    makes_no_entry,
+)
 
 BURST_SECONDS: Final = 5
 """A bucket of commands holds the commands of this time: a device that was offline sends its
@@ -76,8 +82,8 @@ class CommandLimits:
 
 
 def _is_entry(command: AnyCommand) -> bool:
-    """Whether the command makes an entry: a read mark, one of each member, makes none."""
-    return not isinstance(command, MarkRead)
+    """Whether the command makes an entry. The read marks and mutes of each member make none."""
+    return not makes_no_entry(command)
 
 
 def _named(command: AnyCommand) -> list[str]:

@@ -15,14 +15,14 @@ import contextlib
 import itertools
 import math
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.bounds import REQUEST_SECONDS, within
 from gateway.errors import ConversationNotFound
 from gateway.live.pace import Pace
 from gateway.live.record_pump import SendAnswer
 from gateway.log.wake_ups import Listener
-from gateway.reads.access import ConversationAccess, access_conversation
+from gateway.reads.access import ConversationAccess, access_after_head
 from gateway.store.store_port import Store
 from schemas.codec import decode_position
 from schemas.errors import UndecodableRecord
@@ -44,6 +44,13 @@ did not have yet when the connection had already passed its record."""
 
 _OPENING: Final = frozenset({"conversation_created", "members_added", "fanout_changed"})
 """Entries after which the person may have to receive the heads of another conversation."""
+
+
+class _Look(NamedTuple):
+    """The head of a conversation in the store, and the head to send to the person, if any."""
+
+    stored: SeqId
+    head: SeqId | None
 
 
 class HeadPump:
@@ -121,12 +128,10 @@ class HeadPump:
         """
         heads = self._listener.heads
         announced = dict(itertools.islice(heads.items(), HEADS_PER_READ))
-        accesses = await asyncio.gather(*map(self._access, announced))
+        looks = await asyncio.gather(*(self._look(*each) for each in announced.items()))
         is_behind = has_sent = False
-        for (conv_id, seq), access in zip(announced.items(), accesses, strict=True):
+        for (conv_id, seq), (stored, head) in zip(announced.items(), looks, strict=True):
             latest = max(seq, heads.pop(conv_id, seq))
-            stored = 0 if access is None else access.stored
-            head = open_head(access)
             if head is not None and head > self._sent.get(conv_id, 0):
                 self._sent[conv_id] = head
                 has_sent = True
@@ -159,21 +164,31 @@ class HeadPump:
         for conv_id in conv_ids:
             self._listener.heads.setdefault(conv_id, NO_SEQ)
 
-    async def _access(self, conv_id: str) -> ConversationAccess | None:
+    async def _look(self, conv_id: str, announced: SeqId) -> _Look:
+        """Reads a head, and the person's membership if the head is new to this connection.
+
+        All connections share the read of the head. While the store lags behind the log, the
+        members of a large group do not each repeat the read of their membership.
+        """
+        head = await within(REQUEST_SECONDS, self._store.conversation(conv_id))
+        stored = NO_SEQ if head is None else head.head
+        if stored < announced and stored <= self._sent.get(conv_id, NO_SEQ):
+            return _Look(stored, None)
         try:
             # Created where it is awaited: a session may end before this begins.
-            access = access_conversation(self._store, self._listener.user, conv_id)
-            return await within(REQUEST_SECONDS, access)
+            access = access_after_head(self._store, self._listener.user, conv_id, head)
+            found = await within(REQUEST_SECONDS, access)
         except ConversationNotFound:
-            return None
+            return _Look(NO_SEQ, None)
+        return _Look(found.stored, open_head(found))
 
 
-def open_head(access: ConversationAccess | None) -> SeqId | None:
+def open_head(access: ConversationAccess) -> SeqId | None:
     """The head that is sent to a person; None if no head may be sent.
 
     A head is sent if the conversation is pulled and the head is in the person's open membership
     period.
     """
-    if access is None or access.mode != "pull" or not access.is_member:
+    if access.mode != "pull" or not access.is_member:
         return None
     return access.stored if visible(access.stays[-1:], access.stored) else None

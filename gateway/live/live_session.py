@@ -16,7 +16,7 @@ import asyncio
 from typing import Final
 
 from gateway.live.head_pump import HeadPump
-from gateway.live.record_pump import RecordPump, SendAnswer
+from gateway.live.record_pump import RecordPump, SendAnswer, SentRecords
 from gateway.log.barrier import NO_BARRIER, Barrier
 from gateway.log.wake_ups import Listener
 from gateway.store.store_port import Store
@@ -37,6 +37,7 @@ class LiveSession:
         limit: Maximum number of records in a page.
         send: Sends an answer. An error of it ends the session.
         barrier: Waits for the message sink.
+        sent: Called after records were sent, for metrics.
     """
 
     def __init__(  # noqa: PLR0913 - its parts
@@ -48,12 +49,13 @@ class LiveSession:
         send: SendAnswer,
         *,
         barrier: Barrier = NO_BARRIER,
+        sent: SentRecords = lambda _count, _logged=(): None,
     ) -> None:
         self._listener = listener
         self._send = send
         self._heads = HeadPump(store, listener, send)
         note_read = self._heads.watch_opened
-        self._records = RecordPump(store, listener, after, limit, send, barrier, note_read)
+        self._records = RecordPump(store, listener, after, limit, send, barrier, note_read, sent)
         self._now = asyncio.get_running_loop().time
 
     async def run(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from msgspec import Raw, Struct
 
@@ -26,6 +26,13 @@ SendAnswer: TypeAlias = Callable[[Struct], Awaitable[None]]
 """Sends an answer over a live connection; may block for some time."""
 
 
+class SentRecords(Protocol):
+    """Notes that records were sent: their number, and those that the log has brought."""
+
+    def __call__(self, count: int, logged: Sequence[bytes] = ()) -> None:
+        """See the class."""
+
+
 class RecordPump:
     """Reads pages of records when they are due, and sends them.
 
@@ -37,6 +44,7 @@ class RecordPump:
         send: Sends a page.
         barrier: Waits for the message sink.
         note_read: Called with the records of each page of the store, before the page is sent.
+        sent: Called after records were sent.
 
     Attributes:
         cursor: The sync SeqId up to which all records were sent.
@@ -51,6 +59,7 @@ class RecordPump:
         send: SendAnswer,
         barrier: Barrier,
         note_read: Callable[[Iterable[SyncPageItem]], None],
+        sent: SentRecords,
     ) -> None:
         self._store = store
         self._listener = listener
@@ -59,6 +68,7 @@ class RecordPump:
         self._send = send
         self._barrier = barrier
         self._note_read = note_read
+        self._sent = sent
         self._now = asyncio.get_running_loop().time
         self._pace = Pace()
         self._poll_at = 0.0
@@ -99,10 +109,11 @@ class RecordPump:
             self._poll_at = self._now() + self._pace.until_read(is_live=self._listener.is_live)
             return False
         self._note_read(page.records)
-        cursor, more = page.next, page.more
+        cursor, more, count = page.next, page.more, len(page.records)
         sending = self._send(LiveRecords(records=page.records, next=cursor, more=more))
         del page
         await sending
+        self._sent(count)
         self.cursor = cursor
         self._pace = Pace()
         until_read = self._pace.until_read(is_live=self._listener.is_live)
@@ -113,6 +124,7 @@ class RecordPump:
         records = [SyncPageItem(sync_seq, Raw(message)) for sync_seq, message in logged]
         last, _ = logged[-1]
         await self._send(LiveRecords(records=records, next=last, more=False))
+        self._sent(len(logged), [message for _, message in logged])
         self.cursor = last
         # The log works: the next read without a wake-up is not due yet.
         self._poll_at = self._now() + self._pace.until_read(is_live=self._listener.is_live)

@@ -1,11 +1,14 @@
 """Detects a cursor that is ahead of the log: one that this deployment has never issued.
 
-Without this check, a reader with a cursor of another deployment gets empty pages forever. A cursor
+Such a cursor is of another deployment, or of records that were lost when a backup of the log was
+restored. Without this check, the reader would get empty pages, or continue with the records of a
+later epoch, and retain what the log does not have. A cursor
 that a gateway has issued is never refused: the record of the cursor is in the store, so the record
 was in the log before. The ends are read after the cursor has arrived. An earlier read is enough if
 it shows an end beyond the cursor.
 
-A cursor is not refused if the check is impossible: the log is unreachable, or the shard is gone.
+A cursor is not refused if the check is impossible: the log is unreachable, or the shard is gone. A
+gateway that has just started reads the ends also before it follows the log.
 """
 
 from __future__ import annotations
@@ -18,9 +21,9 @@ from backends.kafka.clients import admin_client
 from backends.kafka.partition_ends import written_ends
 from backends.sync_layout.layouts import SyncShards
 from backends.sync_layout.topic_creation import sync_shards
-from gateway.errors import CursorAhead
 from gateway.log.shared_reads import SharedReads
 from gateway.log.wake_ups import WakeUps
+from schemas.errors import CursorAhead
 from schemas.number_types import Offset, ShardNumber, SyncSeqId
 from schemas.settings import Settings
 from schemas.sync_seq import unpack_sync_seq
@@ -78,12 +81,14 @@ class LogEnds:
 
     async def is_ahead(self, user: str, cursor: SyncSeqId) -> bool:
         """See `Ends`."""
-        if not self._wake_ups.is_live:
+        known = self._known
+        if known and (not self._wake_ups.is_live or known.is_ahead(user, cursor) is False):
             return False
-        if self._known is not None and self._known.is_ahead(user, cursor) is False:
+        found = await self._reads.after_now()
+        if found is None:
             return False
-        self._known = await self._reads.after_now()
-        return self._known is not None and self._known.is_ahead(user, cursor) is True
+        self._known = found
+        return found.is_ahead(user, cursor) is True
 
     def _read_ends(self) -> ShardEnds:
         """The shards and their ends. Records of open transactions count.

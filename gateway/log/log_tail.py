@@ -10,8 +10,9 @@ that requests wait for.
 
 Readers also poll the store, so they find records that this consumer misses because it was not
 running or because the log has dropped them. So the consumer stores no position, and a failure does
-not stop the gateway: the tail reports that it is disconnected and reconnects. It begins ten
-seconds before the end of the log, because the sinks may lag by this time.
+not stop the gateway: the tail reports that it is disconnected, and continues where it was when the
+broker answers again. A new consumer begins ten seconds before the end of the log, because the
+sinks may lag by this time.
 """
 
 from __future__ import annotations
@@ -20,18 +21,18 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Mapping
-from functools import lru_cache
-from operator import itemgetter
 from threading import Event, Lock, Thread
-from typing import Final, TypeAlias
+from typing import Final
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as Place
 
 from backends.kafka.clients import consumer_config
+from backends.kafka.kafka_security import is_refusal
 from backends.kafka.topic_reading import gulp
 from backends.processes.watchdog import NoGroup, Vitals, Watchdog
+from gateway.log.delivery_spans import DeliverySpans
+from gateway.log.listened_records import SyncRecord, by_recipient, logged_records, recipients_in
 from gateway.log.log_places import LogPlaces
 from gateway.log.outcome_tail import NoOutcomes, OutcomeTail, OutcomeTaker
 from gateway.log.record_feed import LoggedRecord
@@ -39,7 +40,6 @@ from gateway.log.wake_ups import Wake, WakeUps
 from schemas.codec import decode_position
 from schemas.errors import UndecodableRecord
 from schemas.number_types import Offset, SeqId, SyncSeqId
-from schemas.recipients import recipient_names
 from schemas.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -60,15 +60,6 @@ _BEFORE_SECONDS: Final = 10.0
 """The start position, as a time before the end of the log."""
 
 _JOIN_SECONDS: Final = 10.0
-MESSAGE: Final = "message_sent"
-"""The kind of the records that live connections send from the log."""
-
-_NAMES: Final = 2_000
-"""Decoded keys of sync records in the cache: some 10 MB for groups of 500."""
-
-
-_SyncRecord: TypeAlias = tuple[bytes, SyncSeqId, Message]
-"""The key, the sync SeqId and the record."""
 
 
 class LogTail:
@@ -78,11 +69,17 @@ class LogTail:
         settings: The settings of the deployment.
         wake_ups: The waiting readers.
         outcomes: The commands for whose outcome requests wait.
+        spans: Notes the sync records of sampled traces; None without traces.
     """
 
     def __init__(
-        self, settings: Settings, wake_ups: WakeUps, outcomes: OutcomeTaker | None = None
+        self,
+        settings: Settings,
+        wake_ups: WakeUps,
+        outcomes: OutcomeTaker | None = None,
+        spans: DeliverySpans | None = None,
     ) -> None:
+        self._spans = spans
         self._settings = settings
         self._places = LogPlaces(settings)
         self._wake_ups = wake_ups
@@ -97,6 +94,7 @@ class LogTail:
         self._has_feeds = settings.sync_layout == "sharded"
         self._stopping = Event()
         self._is_live = False
+        self._logged_reason = ""
         self._thread = Thread(target=self._run, name="log-tail", daemon=True)
         self._vitals = Vitals()
         self._watchdog = Watchdog("the gateway's log tail", self._vitals, NoGroup())
@@ -113,20 +111,13 @@ class LogTail:
         await asyncio.to_thread(self._thread.join, _JOIN_SECONDS)
 
     def _run(self) -> None:
-        logged_reason = ""
         while not self._stopping.is_set():
             self._beat()
             try:
                 with contextlib.closing(self._consumer()) as consumer:
                     self._follow(consumer)
             except Exception as error:  # noqa: BLE001 - after any error, readers must poll
-                reason = type(error).__name__
-                if isinstance(error, KafkaException):
-                    reason = error.args[0].str()
-                if reason != logged_reason:
-                    log.warning("the log is not followed, waiting readers poll: %s", reason)
-                logged_reason = reason
-                self._note_live(is_live=False)
+                self._note_trouble(error)
                 self._stopping.wait(_RETRY_SECONDS)
 
     def _beat(self) -> None:
@@ -151,29 +142,47 @@ class LogTail:
         while not self._stopping.is_set():
             self._beat()
             if time.monotonic() >= check_at:
-                there = self._places.existing_partitions(consumer, _ANSWER_SECONDS)
-                fresh = [place for place in there if place not in followed]
-                if fresh:
-                    consumer.incremental_assign(_starts(consumer, fresh, is_first=not followed))
-                    followed.update(fresh)
-                if followed:
-                    self._note_live(is_live=True)
-                check_at = time.monotonic() + (_CHECK_SECONDS if followed else _RETRY_SECONDS)
+                is_checked = self._follow_new_partitions(consumer, followed)
+                check_at = time.monotonic() + (_CHECK_SECONDS if is_checked else _RETRY_SECONDS)
             self._take(gulp(consumer, _POLL_SECONDS, MAX_RECORDS_PER_READ))
+
+    def _follow_new_partitions(self, consumer: Consumer, followed: set[tuple[str, int]]) -> bool:
+        """Adds partitions that were created. Returns whether any partition is followed.
+
+        A consumer that has read stays during an outage, because another one would skip the
+        outcomes and the records that it has not read.
+
+        Raises:
+            KafkaException: The broker does not answer a new consumer.
+        """
+        try:
+            there = self._places.existing_partitions(consumer, _ANSWER_SECONDS)
+            fresh = [place for place in there if place not in followed]
+            if fresh:
+                consumer.incremental_assign(_starts(consumer, fresh, is_first=not followed))
+        except KafkaException as error:
+            if not followed:
+                raise
+            self._note_trouble(error)
+            return False
+        followed.update(fresh)
+        if followed:
+            self._note_live(is_live=True)
+        return bool(followed)
 
     def _take(self, messages: list[Message]) -> None:
         """Takes a batch.
 
         Raises:
-            KafkaException: The log has dropped records that were not read.
+            KafkaException: The log has dropped records that were not read, or may not be read.
         """
         by_key: dict[bytes, SyncSeqId] = {}
         heads: dict[str, SeqId] = {}
-        sync_records: list[_SyncRecord] = []
+        sync_records: list[SyncRecord] = []
         for message in messages:
             topic, key, offset = message.topic(), message.key(), message.offset()
             if message.error() is not None or key is None or topic is None or offset is None:
-                _raise_if_dropped(message)
+                _raise_if_cut_off(message)
                 continue  # an unreachable broker: `_follow` detects it
             sync_seq = self._places.sync_seq(topic, Offset(offset))
             if sync_seq is not None:
@@ -186,10 +195,13 @@ class LogTail:
                 with contextlib.suppress(UndecodableRecord):
                     seq = decode_position(message.value()).seq
                     heads[name] = max(seq, heads.get(name, seq))
+        if self._spans is not None:
+            listeners = self._wake_ups.followed.keys()
+            self._spans.note(sync_records, lambda key: listeners & recipients_in(key))
         if by_key or heads:
-            records = _by_recipient(by_key)
+            records = by_recipient(by_key)
             followed = self._wake_ups.followed.keys() & records.keys() if self._has_feeds else ()
-            logged = _logged(sync_records, frozenset(followed)) if followed else []
+            logged = logged_records(sync_records, frozenset(followed)) if followed else []
             self._hand_over(records, heads, logged)
 
     def _interrupt(self) -> None:
@@ -224,55 +236,30 @@ class LogTail:
             self._is_interrupted = False
         self._wake_ups.woke(wake)
 
+    def _note_trouble(self, error: Exception) -> None:
+        """Lets readers poll. Logs a reason once, until the log is followed again."""
+        reason = type(error).__name__
+        if isinstance(error, KafkaException):
+            reason = error.args[0].str()
+        if reason != self._logged_reason:
+            log.warning("the log is not followed, waiting readers poll: %s", reason)
+        self._logged_reason = reason
+        self._note_live(is_live=False)
+
     def _note_live(self, *, is_live: bool) -> None:
         if is_live and not self._is_live:
             log.info("the log is followed")
+            self._logged_reason = ""
         self._is_live = is_live
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(lambda: self._wake_ups.now_live(is_live=is_live))
 
 
-def _raise_if_dropped(message: Message) -> None:
+def _raise_if_cut_off(message: Message) -> None:
     error = message.error()
-    if error is not None and error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - its public name
+    dropped = KafkaError._AUTO_OFFSET_RESET  # noqa: SLF001 - its public name
+    if error is not None and (error.code() == dropped or is_refusal(error)):
         raise KafkaException(error)
-
-
-def _logged(records: list[_SyncRecord], followed: frozenset[str]) -> list[LoggedRecord]:
-    """The records for the people ``followed``, each with those of its recipients."""
-    users_by_key: dict[bytes, tuple[str, ...]] = {}
-    logged = []
-    for key, sync_seq, message in records:
-        if key not in users_by_key:
-            users_by_key[key] = tuple(followed.intersection(_names(key)))
-        if users := users_by_key[key]:
-            source = message.topic() or "", message.partition() or 0
-            logged.append(LoggedRecord(users, source, sync_seq, _message(message.value())))
-    return logged
-
-
-def _message(value: bytes | None) -> bytes | None:
-    """A sync record, if it is a message."""
-    with contextlib.suppress(UndecodableRecord):  # from a later version
-        if decode_position(value).kind == MESSAGE:
-            return value
-    return None
-
-
-def _by_recipient(by_key: Mapping[bytes, SyncSeqId]) -> dict[str, SyncSeqId]:
-    """The highest sync SeqId of each recipient, from the highest sync SeqId of each key.
-
-    This is most of the work for a record with many recipients, so it has no loop over them.
-    """
-    records: dict[str, SyncSeqId] = {}
-    for key, sync_seq in sorted(by_key.items(), key=itemgetter(1)):
-        records.update(dict.fromkeys(_names(key), sync_seq))
-    return records
-
-
-@lru_cache(_NAMES)
-def _names(key: bytes) -> list[str]:
-    return recipient_names(key)
 
 
 def _starts(consumer: Consumer, places: list[tuple[str, int]], *, is_first: bool) -> list[Place]:

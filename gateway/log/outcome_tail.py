@@ -12,7 +12,7 @@ from schemas.codec import decode_outcome_fields
 from schemas.errors import UndecodableRecord
 from schemas.records import OutcomeFields
 
-_REPLIES: Final = frozenset({"rejected", "duplicate", "read_marked"})
+_REPLIES: Final = frozenset({"rejected", "duplicate", "read_marked", "conversation_muted"})
 
 ReadValue = Callable[[], bytes | None]
 """Returns the value of a record, which is copied only if it is needed."""

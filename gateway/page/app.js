@@ -3,6 +3,7 @@ import { connect, openBrowserStorage, userOf } from "./client/im-timeline.js";
 import { ConversationView } from "./conversation-view.js";
 import { byId, notify, paintAvatar } from "./dom.js";
 import { ListView } from "./list-view.js";
+import { PushSwitch } from "./push-switch.js";
 import { SearchView } from "./search-view.js";
 import { currentToken, signIn, signOut } from "./session.js";
 import { changeLanguage, translate, word } from "./words.js";
@@ -17,6 +18,7 @@ let client = null;
 let list = null;
 let search = null;
 let opened = null;
+let push = null;
 
 function welcome(reason = "") {
   byId("app").hidden = true;
@@ -85,12 +87,21 @@ async function begin(token) {
   list = new ListView(client, open);
   search = new SearchView(client, open, async (convId) => (await list.about(convId)).title);
   client.on("state", showState);
+  client.on("reset", () => client.on("settled", () => location.reload()));
   client.on("outbox", showState);
   client.on("outbox", tellRejection);
   showState();
+  client.setActive(!document.hidden);
+  push = await PushSwitch.begin(client.deviceId);
+  const asked = new URLSearchParams(location.hash.slice(1)).get("conversation");
+  if (asked !== null) {
+    history.replaceState(null, "", location.pathname);
+    await open(asked);
+  }
 }
 
 function showState() {
+  if (client === null) return; // the client that signed out closes
   const { state, unsent } = client;
   const element = byId("state");
   element.dataset.state = state;
@@ -120,6 +131,7 @@ function backToList() {
 }
 
 async function leave(reason = "") {
+  push = null;
   signOut();
   opened?.close();
   opened = null;
@@ -161,6 +173,7 @@ function showWords() {
   if (client === null) return;
   showState();
   list.draw();
+  push?.draw();
   opened?.draw();
 }
 
@@ -181,7 +194,10 @@ byId("sign-in").addEventListener("submit", (event) => {
   else welcome(word("notToken"));
   field.value = "";
 });
-byId("sign-out").addEventListener("click", () => void leave());
+byId("sign-out").addEventListener("click", () => {
+  void push?.end(); // an expired token signs out as well, and does not end notifications
+  void leave();
+});
 byId("back").addEventListener("click", backToList);
 byId("new").addEventListener("click", () => {
   byId("new-form").reset();
@@ -196,6 +212,10 @@ for (const button of document.querySelectorAll("button.language")) {
   });
 }
 document.addEventListener("keydown", pressed);
+navigator.serviceWorker?.addEventListener("message", ({ data }) => {
+  if (client !== null) void open(data.convId); // a click on a notification
+});
+document.addEventListener("visibilitychange", () => client?.setActive(!document.hidden));
 window.addEventListener("hashchange", () => location.reload()); // the link of another person
 
 storeFiles();

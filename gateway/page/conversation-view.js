@@ -1,6 +1,7 @@
 /** An open conversation: its messages, scrolling back, read marks, writing, editing, recalling. */
 import { byId, onceAFrame, paintAvatar, reconcile } from "./dom.js";
 import { rowsOf } from "./message-rows.js";
+import { MuteSwitch } from "./mute-switch.js";
 import { word } from "./words.js";
 
 const FIRST_PAGE = 60;
@@ -10,6 +11,7 @@ const JUMP_PAGE = 500;
 /** Distances from an end of the messages, in pixels. */
 const NEAR_TOP = 300;
 const NEAR_BOTTOM = 80;
+const RETRY_MS = 1_000; // at the top, no scroll event follows a failed reading
 
 /** One conversation. `about(convId)` resolves with its title and people. */
 export class ConversationView {
@@ -20,6 +22,7 @@ export class ConversationView {
   #accepted = []; // sent messages with an outcome, until the device shows their entries
   #mark = null;
   #marked = 0;
+  #mute = null;
   #terms = [];
   #editing = null;
   #isReading = false;
@@ -77,6 +80,7 @@ export class ConversationView {
   }
 
   #listen(signal) {
+    this.#mute = new MuteSwitch(this.#client, this.convId, signal);
     this.#list.addEventListener("scroll", () => this.#noteScroll(), { signal, passive: true });
     document.addEventListener("visibilitychange", () => void this.#markRead(), { signal });
     window.addEventListener("focus", () => void this.#markRead(), { signal });
@@ -97,6 +101,7 @@ export class ConversationView {
     const count = others.length + 1;
     byId("members").textContent = count > 2 ? word("people", { count }) : "";
     paintAvatar(byId("avatar"), title);
+    this.#mute?.draw();
     byId("composer").hidden = conversation !== undefined && !conversation.isMember;
     const known = new Set(this.#items.map(({ entry }) => entry?.client_msg_id));
     const last = this.#items.at(-1)?.last ?? 0;
@@ -190,7 +195,8 @@ export class ConversationView {
       this.#items = [...items, ...this.#items];
       return items.length > 0;
     } catch {
-      return false; // the next scroll tries again
+      setTimeout(() => this.#ends.signal.aborted || this.#noteScroll(), RETRY_MS);
+      return false;
     } finally {
       this.#isReading = false;
     }
@@ -202,8 +208,7 @@ export class ConversationView {
     byId("newest").hidden = this.#isAtBottom;
     if (this.#isAtBottom) void this.#markRead();
     if (scrollTop > NEAR_TOP || !(await this.#readBack(NEXT_PAGE))) return;
-    const height = this.#list.scrollHeight;
-    const before = this.#list.scrollTop;
+    const { scrollHeight: height, scrollTop: before } = this.#list;
     await this.#draw();
     this.#list.scrollTop = before + this.#list.scrollHeight - height;
   }

@@ -5,7 +5,9 @@ import { countOf, durationOf, linesOf, rateOf, spanOf, topOf } from "./figures.j
 import { hasWord, locale, word } from "./words.js";
 
 /** The sinks' stores, by stage. */
-const STORES = { "sink-message": "cassandra", "sink-sync": "cassandra", "sink-search": "elasticsearch" };
+const STORES = {
+  "sink-message": "cassandra", "sink-sync": "cassandra", "sink-search": "elasticsearch", "sink-push": "cassandra",
+};
 
 const SERVERS = { kafka: "Kafka", cassandra: "Cassandra", elasticsearch: "Elasticsearch" };
 
@@ -98,19 +100,30 @@ export class FlowView {
   #gateway = new Card("gateway", ["requests", "connections", "waiting"]);
   #cards;
   #sinks = make("div", { className: "sinks" });
-  #wires;
+  #element;
+  #sequencer;
+  #wires = [];
+  #wired = "";
 
   constructor(element, stages) {
     const [sequencer, ...sinks] = stages;
+    this.#element = element;
+    this.#sequencer = sequencer;
     this.#cards = new Map(stages.map((name) => [name, new Card(name, OF_STAGE)]));
-    const ends = sinks.map((_, at) => ((at + 0.5) * 100) / sinks.length);
-    const all = [wires([sequencer], [50]), wires(sinks, ends)];
     this.#sinks.append(...sinks.map((name) => this.#cards.get(name).element));
-    element.replaceChildren(
-      this.#gateway.element, all[0], this.#cards.get(sequencer).element, all[1], this.#sinks,
-    );
-    this.#wires = all.flatMap((each) => [...each.querySelectorAll(".moving")]);
+    this.#wire(sinks);
     this.translate();
+  }
+
+  /** Join the cards by lines, each of which ends at the middle of a shown card. */
+  #wire(sinks) {
+    if (this.#wired === sinks.join()) return;
+    this.#wired = sinks.join();
+    const ends = sinks.map((_, at) => ((at + 0.5) * 100) / sinks.length);
+    const all = [wires([this.#sequencer], [50]), wires(sinks, ends)];
+    const sequencer = this.#cards.get(this.#sequencer).element;
+    this.#element.replaceChildren(this.#gateway.element, all[0], sequencer, all[1], this.#sinks);
+    this.#wires = all.flatMap((each) => [...each.querySelectorAll(".moving")]);
   }
 
   /** Write the words of the present language. */
@@ -138,6 +151,11 @@ export class FlowView {
     const end = points.at(-1)?.at ?? 0;
     const language = locale();
     this.#drawGateway(shown, points, end);
+    for (const [name, card] of this.#cards) { // a deployment may be without a stage
+      card.element.hidden = !shown.stages.some((stage) => stage.name === name);
+    }
+    const sinks = [...this.#cards.keys()].filter((name) => name !== this.#sequencer);
+    this.#wire(sinks.filter((name) => !this.#cards.get(name).element.hidden));
     shown.stages.forEach((stage, at) => {
       const card = this.#cardOf(stage.name);
       card.set("rate", rateOf(stage.rate, language), "/s");

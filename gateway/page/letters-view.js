@@ -35,5 +35,5 @@ function row({ stage, reason, topic, partition, offset, size, at }) {
 
 /** The name of a stage; a letter may have one that this page does not know. */
 function stageName(stage) {
-  return /^(sequencer|sink-(message|sync|search))$/.test(stage) ? word(stage) : stage;
+  return /^(sequencer|sink-(message|sync|search|push))$/.test(stage) ? word(stage) : stage;
 }

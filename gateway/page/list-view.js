@@ -65,14 +65,15 @@ export class ListView {
   async #draw() {
     const rows = [];
     let unreadInAll = 0;
-    for (const { convId, unread, isMember } of this.#client.conversations()) {
-      unreadInAll += unread ?? 0;
+    for (const { convId, unread, isMember, mutedUntil } of this.#client.conversations()) {
+      const isMuted = mutedUntil > Date.now();
+      unreadInAll += isMuted ? 0 : (unread ?? 0);
       const about = await this.about(convId);
       const text = isMember ? previewOf(about.last, this.#client.user) : word("former");
       const moment = momentOf(about.conversation.at);
       const isOpen = convId === this.opened;
-      const state = JSON.stringify([about.title, text, moment, unread, isOpen, word("unread")]);
-      const shown = { convId, unread, text, moment, isOpen, title: about.title };
+      const state = JSON.stringify([about.title, text, moment, unread, isOpen, isMuted, word("unread")]);
+      const shown = { convId, unread, text, moment, isOpen, isMuted, title: about.title };
       rows.push({ key: convId, state, make: () => this.#row(shown) });
     }
     if (rows.length === 0) {
@@ -84,10 +85,10 @@ export class ListView {
     document.title = unreadInAll > 0 ? `(${unreadInAll}) im-timeline` : "im-timeline";
   }
 
-  #row({ convId, unread, text, moment, isOpen, title }) {
+  #row({ convId, unread, text, moment, isOpen, isMuted, title }) {
     const count = unread === null ? "…" : String(unread);
     const badge = make("span", {
-      className: "badge", textContent: count, hidden: unread === 0,
+      className: isMuted ? "badge muted" : "badge", textContent: count, hidden: unread === 0,
       "aria-label": word("unreadCount", { count }),
     });
     const button = make(

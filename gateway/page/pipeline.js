@@ -8,7 +8,7 @@ import "./pipeline-words.js";
 import { currentToken, signIn, signOut } from "./session.js";
 import { changeLanguage, locale, translate, word } from "./words.js";
 
-const STAGES = ["sequencer", "sink-message", "sink-sync", "sink-search"];
+const STAGES = ["sequencer", "sink-message", "sink-sync", "sink-search", "sink-push", "webhooks"];
 const ASK_MS = 1_000;
 const RETRY_MS = 2_000;
 const ANSWER_MS = 12_000;

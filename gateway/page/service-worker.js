@@ -1,4 +1,6 @@
 /**
+ * Shows notifications, which arrive by Web Push also while no window is open.
+ *
  * Serves the files of the page while there is no network, so that a reload shows the conversations.
  * It has files only: no answer of the gateway, and nothing of any person.
  */
@@ -10,7 +12,9 @@ const FILES = [
   "/page/app.js",
   "/page/base.css",
   "/page/client/browser-storage.js",
+  "/page/client/conversation-list.js",
   "/page/client/device.js",
+  "/page/client/devices.js",
   "/page/client/errors.js",
   "/page/client/http.js",
   "/page/client/identity.js",
@@ -33,7 +37,9 @@ const FILES = [
   "/page/icon.svg",
   "/page/list-view.js",
   "/page/message-rows.js",
+  "/page/mute-switch.js",
   "/page/names.js",
+  "/page/push-switch.js",
   "/page/search-view.js",
   "/page/session.js",
   "/page/style.css",
@@ -53,6 +59,61 @@ self.addEventListener("fetch", (event) => {
   const isFile = origin === self.location.origin && FILES.includes(pathname);
   if (isFile && request.method === "GET") event.respondWith(fromNetworkOrCache(event, pathname));
 });
+
+const TITLE = "im-timeline";
+
+self.addEventListener("push", (event) => event.waitUntil(show(event.data)));
+
+self.addEventListener("notificationclick", (event) => {
+  event.notification.close();
+  event.waitUntil(openConversation(event.notification.data));
+});
+
+/** One notification for each conversation; none remains for a conversation without unread messages. */
+async function show(data) {
+  const pushed = read(data);
+  if (pushed === null) return;
+  const { conv_id: convId, seq, unread, sender = TITLE, text } = pushed;
+  if (unread > 0) {
+    await self.registration.showNotification(sender, {
+      body: text ?? unreadText(unread),
+      tag: convId,
+      renotify: true,
+      icon: "/page/icon.svg",
+      data: { convId, seq },
+    });
+    return;
+  }
+  const shown = await self.registration.getNotifications({ tag: convId });
+  shown.forEach((notification) => notification.close());
+}
+
+/** The fields of a message; null if it is not of this deployment's version. */
+function read(data) {
+  try {
+    const pushed = data.json();
+    return typeof pushed.conv_id === "string" ? pushed : null;
+  } catch {
+    return null;
+  }
+}
+
+function unreadText(count) {
+  if (self.navigator.language.startsWith("zh")) return `${count} 条未读消息`;
+  return count === 1 ? "1 unread message" : `${count} unread messages`;
+}
+
+/** Open the conversation in a window of the page, or in a new one, which asks for the sign-in. */
+async function openConversation({ convId, seq }) {
+  const windows = await self.clients.matchAll({ type: "window", includeUncontrolled: true });
+  const window = windows.find(({ url }) => new URL(url).pathname === "/");
+  if (window === undefined) {
+    await self.clients.openWindow(`/#conversation=${encodeURIComponent(convId)}`);
+    return;
+  }
+  window.postMessage({ convId, seq });
+  await window.focus();
+}
 
 /** The file from the network, which is always the present one; without a network, the last one. */
 async function fromNetworkOrCache(event, pathname) {

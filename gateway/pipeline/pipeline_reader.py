@@ -18,8 +18,9 @@ from typing import Final, Protocol
 
 from confluent_kafka import KafkaException
 
-from backends.stages.dead_letter_log import Letter, NewestLetters
-from backends.stages.stage_health import StageHealth, StageProbe
+from backends.stages.dead_letter_log import NewestLetters
+from backends.stages.letters import Letter
+from backends.stages.stage_health import StageHealth, StageProbe, webhooks_together
 from gateway.pipeline.readings import Reading, Readings, Traffic
 from schemas.errors import ImError
 from schemas.number_types import Milliseconds
@@ -128,7 +129,8 @@ class PipelineReader:
             newest = clients.enter_context(closing(NewestLetters(self._settings, SHOWN_LETTERS)))
             while self._is_watched():
                 began = self._clock()
-                stages, letters = probe.health(), newest.read()
+                probe.follow_webhooks()
+                stages, letters = webhooks_together(probe.health()), newest.read()
                 at, ticks_ms = time.time_ns() // 1_000_000, int(self._clock() * 1000)
                 self._call_soon(self._take, Milliseconds(at), ticks_ms, stages, letters)
                 pause = READ_INTERVAL_SECONDS - (self._clock() - began)

@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from backends.stages.dead_letter_log import Letter
+from backends.stages.letters import Letter
 from backends.stages.stage_health import StageHealth
 from schemas.http.pipeline_answers import (
     DeadLetterShown,

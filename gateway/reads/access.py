@@ -95,7 +95,25 @@ async def access_conversation(store: Store, user: str, conv_id: str) -> Conversa
     """
     if not is_id(conv_id):
         raise ConversationNotFound
-    conversation = await store.conversation(conv_id)  # step 1
+    head = await store.conversation(conv_id)  # step 1
+    return await access_after_head(store, user, conv_id, head)
+
+
+async def access_after_head(
+    store: Store, user: str, conv_id: str, conversation: ConversationHead | None
+) -> ConversationAccess:
+    """Step 2 of `access_conversation`, for a caller that has read the head already.
+
+    Args:
+        store: The store.
+        user: The person.
+        conv_id: A conversation.
+        conversation: The head, of a read that ended before this call.
+
+    Raises:
+        ConversationNotFound: There is no such conversation, or the user was never a member.
+        ServerUnavailable: The store does not answer.
+    """
     changes = await store.changes(user, conv_id)  # step 2
     stays = periods((change.seq, change.joined) for change in changes)
     if conversation is None:

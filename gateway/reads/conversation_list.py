@@ -18,6 +18,7 @@ from schemas.http.answers import (
     ConversationShown,
     ConversationsPage,
     LastEntryShown,
+    MuteShown,
     PeriodShown,
 )
 from schemas.http.queries import ConversationsQuery
@@ -111,4 +112,5 @@ def _shown(
         member_count=member and member.member_count,
         active=access.active,
         last=last,
+        mute=reading.mute and MuteShown(*reading.mute),
     )

@@ -17,7 +17,7 @@ from backends.cassandra.driver_errors import DRIVER_ERRORS, TRANSIENT_ERRORS
 from backends.cassandra.session import cassandra_session
 from backends.cassandra.tables import use_keyspace
 from gateway.store.bridge import Bridge
-from schemas.errors import ConfigurationError, ServerUnavailable
+from schemas.errors import AccessRefused, ConfigurationError, ServerUnavailable
 from schemas.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,7 @@ _JOIN_SECONDS: Final = 5.0
 _CONNECT_ERRORS: Final[tuple[type[Exception], ...]] = (
     ServerUnavailable,
     ConfigurationError,
+    AccessRefused,  # `gateway.http.deployment_guard` ends the process
     *DRIVER_ERRORS,
 )
 
@@ -173,5 +174,5 @@ def _prepare(session: Session, settings: Settings, queries: Iterable[Enum]) -> _
 def _reason(error: Exception) -> str:
     if isinstance(error, InvalidRequest):
         return "its tables do not exist"
-    tells = isinstance(error, ServerUnavailable | ConfigurationError)
+    tells = isinstance(error, ServerUnavailable | ConfigurationError | AccessRefused)
     return str(error) if tells else type(error).__name__

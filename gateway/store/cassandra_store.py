@@ -24,15 +24,15 @@ from gateway.store.store_port import (
 from gateway.store.stored_rows import (
     changes_by_conversation,
     changes_of,
+    read_mark_of,
     stored_entries,
     stored_sync_rows,
 )
 from schemas.buckets import message_bucket
 from schemas.errors import ServerUnavailable
 from schemas.limits import MEMBER_BUCKETS, USER_BUCKETS
-from schemas.number_types import NO_SEQ, BucketNumber, SeqId, SyncSeqId
+from schemas.number_types import BucketNumber, SeqId, SyncSeqId
 from schemas.settings import Settings
-from schemas.unread import Counted
 from schemas.visibility import MembershipChange
 
 REACHABLE_SECONDS: Final = 2.0
@@ -77,7 +77,8 @@ class _Read(Enum):
     )
     COUNT = "SELECT messages FROM message WHERE conv_id = ? AND bucket = ? AND seq = ?"
     READ_MARK = (
-        "SELECT own_seq, own_messages, read_seq FROM read_mark WHERE conv_id = ? AND user_id = ?"
+        "SELECT own_seq, own_messages, read_seq, muted_until, WRITETIME(muted_until)"
+        " FROM read_mark WHERE conv_id = ? AND user_id = ?"
     )
     ENTRIES = (
         "SELECT seq, kind, entry, edited_by, recalled_by FROM message"
@@ -190,9 +191,7 @@ class CassandraStore:
 
     async def read_mark(self, conv_id: str, user: str) -> ReadMark:
         """See `Store`."""
-        for own_seq, own_messages, marked in await self._read(_Read.READ_MARK, conv_id, user):
-            return ReadMark(Counted(own_seq or NO_SEQ, own_messages or 0), marked or NO_SEQ)
-        return ReadMark()
+        return read_mark_of(await self._read(_Read.READ_MARK, conv_id, user))
 
     async def entries(self, conv_id: str, first: SeqId, last: SeqId) -> list[StoredEntry]:
         """See `Store`."""

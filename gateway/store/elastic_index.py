@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from elasticsearch import ApiError, AsyncElasticsearch, TransportError
 
-from backends.elasticsearch.index import other_layout
+from backends.elasticsearch.index import client_options, other_layout
 from gateway.errors import ScopeTooWide
 from gateway.store.index_port import Hit, SearchPosition, SearchRequest, Term
 from schemas.errors import ServerUnavailable
@@ -35,7 +35,8 @@ _WHOLE: Final = Period(FIRST_SEQ)
 """A scope that is a whole conversation."""
 
 _NEWEST_FIRST: Final = [{"at": "desc"}, {"conv_id": "asc"}, {"seq": "desc"}]
-_PASSES_LATER: Final = frozenset({408, 429, 500, 502, 503, 504})
+_PASSES_LATER: Final = frozenset({401, 403, 408, 429, 500, 502, 503, 504})
+"""401 and 403 are about the credentials of the gateway, and pass after a repair."""
 
 
 class ElasticIndex:
@@ -45,9 +46,7 @@ class ElasticIndex:
         # The client logs each request by default.
         logging.getLogger("elastic_transport").setLevel(logging.ERROR)
         self._alias = settings.index_alias
-        self._client = AsyncElasticsearch(
-            settings.elasticsearch_url, request_timeout=SEARCH_SECONDS, max_retries=0
-        )
+        self._client = AsyncElasticsearch(**client_options(settings, SEARCH_SECONDS))
         self._fits = False
 
     async def stop(self) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple, Protocol
 
 from gateway.store.device_port import DeviceStore
-from schemas.number_types import NO_SEQ, BucketNumber, SeqId, SyncSeqId
+from schemas.number_types import NO_SEQ, BucketNumber, Milliseconds, SeqId, SyncSeqId
 from schemas.records import FanoutMode
 from schemas.unread import Counted
 from schemas.visibility import MembershipChange
@@ -59,15 +59,23 @@ class StoredMember(NamedTuple):
     at: int
 
 
+class StoredMute(NamedTuple):
+    """A person's mute of a conversation: its end in milliseconds since 1970, and its record."""
+
+    until: Milliseconds
+    sync_seq: SyncSeqId
+
+
 class ReadMark(NamedTuple):
     """The parts of a person's read mark, except the person's joins and leaves.
 
     ``own`` is the person's own last message, ``marked`` the SeqId that the person's devices have
-    marked. Zero if there is none.
+    marked. Zero if there is none. ``mute`` is the last mute of the person.
     """
 
     own: Counted = Counted(NO_SEQ, 0)
     marked: SeqId = NO_SEQ
+    mute: StoredMute | None = None
 
 
 class StoredEntry(NamedTuple):

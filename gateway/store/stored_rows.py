@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from backends.cassandra.memberships import join_place
+from backends.cassandra.tables import FIRST_MUTE_TIMESTAMP
 from gateway.store.cassandra_queries import Rows
-from gateway.store.store_port import StoredEntry, StoredRow
-from schemas.number_types import SeqId
+from gateway.store.store_port import ReadMark, StoredEntry, StoredMute, StoredRow
+from schemas.number_types import NO_SEQ, SeqId, SyncSeqId
 from schemas.records import HistoryRule
+from schemas.unread import Counted
 from schemas.visibility import MembershipChange
 
 
@@ -47,6 +49,16 @@ def changes_by_conversation(rows: Rows) -> dict[str, list[MembershipChange]]:
 def stored_sync_rows(rows: Rows) -> list[StoredRow]:
     """Rows of a sync timeline."""
     return [StoredRow(*row) for row in rows]
+
+
+def read_mark_of(rows: Rows) -> ReadMark:
+    """The read mark and the mute of one person and conversation, in one row or none."""
+    for own_seq, own_messages, marked, muted_until, timestamp in rows:
+        own, mute = Counted(own_seq or NO_SEQ, own_messages or 0), None
+        if muted_until is not None:
+            mute = StoredMute(muted_until, SyncSeqId(timestamp - FIRST_MUTE_TIMESTAMP))
+        return ReadMark(own, marked or NO_SEQ, mute)
+    return ReadMark()
 
 
 def stored_entries(parts: list[Rows]) -> list[StoredEntry]:

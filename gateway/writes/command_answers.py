@@ -16,7 +16,7 @@ from schemas.codec import decode_position
 from schemas.errors import CommandRejected, ServerUnavailable, UndecodableRecord
 from schemas.http.answers import CommandAnswer, CommandPending, CommandState, CommandStatus
 from schemas.number_types import Milliseconds
-from schemas.records import AnyCommand, MarkRead
+from schemas.records import AnyCommand, makes_no_entry
 
 _ATTEMPTS: Final = 10
 _PAUSE_SECONDS: Final = 0.05
@@ -90,7 +90,7 @@ def command_status(
 
 async def _time(store: Store, command: AnyCommand, outcome: Outcome) -> Milliseconds | None:
     """The time of the entry; of an earlier entry by its stored form."""
-    if outcome.kind != "duplicate" or isinstance(command, MarkRead):
+    if outcome.kind != "duplicate" or makes_no_entry(command):
         return outcome.at
     with suppress(ServerUnavailable, UndecodableRecord):
         for attempt in range(_ATTEMPTS):

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from itertools import count
 from threading import Event, Lock, Thread
 from typing import Final, Protocol
@@ -26,6 +26,7 @@ from confluent_kafka import (
 )
 
 from backends.kafka.clients import partition_of, producer_config, report_trouble
+from backends.processes.request_context import command_headers
 from gateway.store.bridge import Bridge
 from schemas.errors import ImError, ServerUnavailable
 from schemas.number_types import Milliseconds
@@ -43,6 +44,12 @@ DELIVERY_MS: Final = 10_000
 
 MAX_UNDELIVERED: Final = 10_000
 """Maximum number of commands without an acknowledgement."""
+
+_CACHED_CONVERSATIONS: Final = 20_000
+"""Number of conversations in the cache of partitions, some 3 MB: murmur2 in Python takes
+microseconds."""
+
+_partition_of = lru_cache(_CACHED_CONVERSATIONS)(partition_of)
 
 _POLL_SECONDS: Final = 0.5
 _CHECK_SECONDS: Final = 1.0
@@ -147,8 +154,9 @@ class CommandProducer:
                 self._topic,
                 value,
                 conv_id.encode(),
-                partition_of(conv_id, self._settings.partitions),
+                _partition_of(conv_id, self._settings.partitions),
                 on_delivery=partial(self._answered, number, sending),
+                headers=command_headers(),
             )
         except (BufferError, KafkaException) as error:
             self._forget(number)

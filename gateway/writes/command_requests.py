@@ -12,6 +12,7 @@ from schemas.http.command_bodies import (
     CommandBody,
     EditedMessage,
     LeftConversation,
+    MutedConversation,
     NewConversation,
     NewDescription,
     NewDirectChat,
@@ -21,9 +22,10 @@ from schemas.http.command_bodies import (
     ReadUpTo,
     RecalledMessage,
     RemovedMember,
+    UnmutedConversation,
 )
 from schemas.ids import is_client_msg_id
-from schemas.number_types import NO_SEQ, SeqId
+from schemas.number_types import NO_SEQ, Milliseconds, SeqId
 from schemas.records import (
     AddMembers,
     AnyCommand,
@@ -31,6 +33,7 @@ from schemas.records import (
     DescribeConversation,
     EditMessage,
     MarkRead,
+    MuteConversation,
     RecallMessage,
     RemoveMembers,
     SendMessage,
@@ -108,6 +111,9 @@ def _command(
             return RecallMessage(seq=target.seq, **fields)
         case ReadUpTo():
             return MarkRead(seq=body.seq, **fields)
+        case MutedConversation() | UnmutedConversation():
+            until = body.until if isinstance(body, MutedConversation) else Milliseconds(0)
+            return MuteConversation(until=until, **fields)
         case _:
             return _membership_command(body, target, user, fields)
 

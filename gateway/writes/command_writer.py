@@ -6,18 +6,21 @@
 3. Wait for the broker's acknowledgement.
 4. Wait for the outcome.
 
-Steps 3 and 4 share one timeout. A command is remembered after the timeout, so that its outcome can
-be read later.
+Steps 3 and 4 are one wait, with one timeout. A command is remembered after the timeout, so that
+its outcome can be read later.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from gateway.errors import DeliveryUnknown
+from gateway.gateway_metrics import SendOutcome
 from gateway.writes.command_producer import CommandLog
 from gateway.writes.outcome_waiters import Outcome, OutcomeWaiter, OutcomeWaiters, key_of
+from schemas.errors import ImError, ServerUnavailable
 from schemas.limits import Limits
 from schemas.number_types import Milliseconds
 from schemas.records import AnyCommand
@@ -50,21 +53,25 @@ class CommandWriter:
         limits: The limits of the deployment.
         wait_seconds: The timeout of steps 3 and 4 together.
         admission: Refuses a command beyond a limit.
+        count: Counts the outcome of each command.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of the writer
         self,
         log: CommandLog,
         waiters: OutcomeWaiters,
         limits: Limits,
         wait_seconds: float,
         admission: CommandAdmission,
+        *,
+        count: Callable[[SendOutcome], None] = lambda _: None,
     ) -> None:
         self._log = log
         self._waiters = waiters
         self._limits = limits
         self._wait_seconds = wait_seconds
         self._admission = admission
+        self._count = count
 
     async def write(self, command: AnyCommand) -> Outcome | None:
         """Writes a command.
@@ -78,6 +85,19 @@ class CommandWriter:
             ServerUnavailable: The command was not sent, and will not be.
             DeliveryUnknown: The command, or an earlier copy, was sent and is not acknowledged.
         """
+        counted: SendOutcome = "failed"
+        try:
+            outcome = await self._write(command)
+        except ImError as error:
+            counted = _counted_error(error)
+            raise
+        else:
+            counted = _counted(outcome)
+            return outcome
+        finally:
+            self._count(counted)
+
+    async def _write(self, command: AnyCommand) -> Outcome | None:
         value = encode_valid(command, self._limits)
         self._admission.check(command)
         until = asyncio.get_running_loop().time() + self._wait_seconds
@@ -116,15 +136,29 @@ class CommandWriter:
             await asyncio.sleep(_NEXT_MILLISECOND)
 
 
+def _counted(outcome: Outcome | None) -> SendOutcome:
+    if outcome is None:
+        return "pending"
+    match outcome.kind:
+        case "duplicate" | "rejected":
+            return outcome.kind
+    return "accepted"
+
+
+def _counted_error(error: ImError) -> SendOutcome:
+    if isinstance(error, DeliveryUnknown):
+        return "unknown"
+    return "unavailable" if isinstance(error, ServerUnavailable) else "refused"
+
+
 async def _outcome(waiter: OutcomeWaiter, until: float) -> Outcome | None:
-    await _wait(waiter.delivered, until)
+    await _wait(waiter.settled, until)
     if not (waiter.delivered.done() and waiter.delivered.result()):
         raise DeliveryUnknown(waiter.key[2])
-    await _wait(waiter.outcome, until)
     return waiter.outcome.result() if waiter.outcome.done() else None
 
 
-async def _wait(future: asyncio.Future[Outcome] | asyncio.Future[bool], until: float) -> None:
+async def _wait(future: asyncio.Future[bool] | asyncio.Future[None], until: float) -> None:
     """Waits without cancelling the future."""
     if not future.done():
         await asyncio.wait([future], timeout=until - asyncio.get_running_loop().time())

@@ -32,12 +32,13 @@ MAX_LATE: int = 10_000
 _MAX_EARLY: Final = 16
 """Outcomes of other copies that are held until the acknowledgement arrives."""
 
-OutcomeKind: TypeAlias = Literal["accepted", "duplicate", "read", "rejected"]
+OutcomeKind: TypeAlias = Literal["accepted", "duplicate", "read", "muted", "rejected"]
 
 _REPLIES: Final[dict[str, OutcomeKind]] = {
     "rejected": "rejected",
     "duplicate": "duplicate",
     "read_marked": "read",
+    "conversation_muted": "muted",
 }
 
 CommandKey: TypeAlias = tuple[str, str, str]
@@ -48,6 +49,7 @@ class Outcome(NamedTuple):
     """The decision of the sequencer about one copy of a command.
 
     ``kind``: ``accepted`` (a new entry ``seq``), ``read`` (the read mark is at ``seq``),
+    ``muted`` (while the head was ``seq``),
     ``duplicate`` (an earlier copy became entry ``seq``, or the mark was there) or ``rejected``
     (with a ``code``). ``at``: the broker's time of this copy.
     """
@@ -70,6 +72,7 @@ class OutcomeWaiter:
         outcome: Completes with the outcome.
         delivered: Completes with True when the broker has acknowledged the copy, with False when
             the producer gives up: the broker may have the copy, but no acknowledgement follows.
+        settled: Completes with the outcome, or when the producer gives up.
     """
 
     def __init__(self, command: AnyCommand) -> None:
@@ -77,6 +80,7 @@ class OutcomeWaiter:
         loop = asyncio.get_running_loop()
         self.outcome: asyncio.Future[Outcome] = loop.create_future()
         self.delivered: asyncio.Future[bool] = loop.create_future()
+        self.settled: asyncio.Future[None] = loop.create_future()
         self._device_id = command.device_id
         self._at: Milliseconds | None = None
         self._early: list[OutcomeFields] = []
@@ -92,6 +96,7 @@ class OutcomeWaiter:
     def give_up(self) -> None:
         """Notes that no acknowledgement follows."""
         self.delivered.set_result(False)
+        self.settled.set_result(None)
 
     def offer(self, fields: OutcomeFields) -> None:
         """Takes an outcome of the same key, if the outcome is that of this copy."""
@@ -102,6 +107,7 @@ class OutcomeWaiter:
                 self._early.append(fields)
         elif fields.at == self._at and fields.device_id in {"", self._device_id}:
             self.outcome.set_result(_outcome(fields))
+            self.settled.set_result(None)
 
 
 def _outcome(fields: OutcomeFields) -> Outcome:

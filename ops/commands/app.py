@@ -25,6 +25,11 @@ _COMMANDS: Final = {
     "search": "ops.commands.read:search",
     "load": "ops.commands.load:load",
     "verify": "ops.commands.verify:verify",
+    "capacity": "ops.commands.capacity:capacity",
+    "repair": "ops.commands.repair:repair",
+    "reindex": "ops.commands.reindex:reindex",
+    "explain": "ops.commands.explain:explain_message",
+    "acl": "ops.commands.acl:acl",
 }
 """The function of each command, as module:function."""
 
@@ -35,7 +40,17 @@ _TOPIC_COMMANDS: Final = {
 
 _DEAD_LETTER_COMMANDS: Final = {
     "list": "ops.commands.dead_letter:list_letters",
+    "show": "ops.commands.dead_letter:show_letter",
     "replay": "ops.commands.dead_letter:replay_letters",
+    "drop": "ops.commands.dead_letter:drop_letters",
+}
+
+
+_WEBHOOK_COMMANDS: Final = {
+    "add": "ops.commands.webhook:add_webhook",
+    "list": "ops.commands.webhook:list_webhooks",
+    "remove": "ops.commands.webhook:remove_webhook",
+    "rotate": "ops.commands.webhook:rotate_webhook",
 }
 
 
@@ -71,6 +86,10 @@ class _DeadLetterCommands(_ImportedOnUse):
     functions = _DEAD_LETTER_COMMANDS
 
 
+class _WebhookCommands(_ImportedOnUse):
+    functions = _WEBHOOK_COMMANDS
+
+
 def _imported(name: str, function: str) -> Any:
     module, attribute = function.split(":")
     single = typer.Typer(add_completion=False)
@@ -96,5 +115,9 @@ app.callback()(lambda: None)
 app.add_typer(_group(_TopicCommands, "The topics of the deployment."), name="topics")
 app.add_typer(
     _group(_DeadLetterCommands, "Dead letters: records that a stage put aside."),
-    name="dead-letters",
+    name="dead-letter",
+)
+app.add_typer(
+    _group(_WebhookCommands, "Webhooks: events for integrators."),
+    name="webhook",
 )

@@ -13,23 +13,33 @@ import typer
 from msgspec import Raw, Struct
 
 from gateway.reads.search_terms import parse_query
+from ops.commands.arguments import ConversationArgument, UserArgument, valid_id
 from ops.console import Json
 from ops.deployment.running import live_settings
 from ops.gateway_reader import GatewayReader
 from ops.lines import conversation_line, history_line, hit_line, sync_line
+from schemas.limits import MAX_SEQ
 from schemas.settings import Settings
 
 ItemT = TypeVar("ItemT")
 
-As = Annotated[str, typer.Option("--as", metavar="USER", help="The reader.")]
+As = Annotated[str, typer.Option("--as", metavar="USER", help="The reader.", callback=valid_id)]
+_First = Annotated[
+    int | None, typer.Option("--from", min=1, max=MAX_SEQ, help="The lowest SeqId.")
+]
+_Last = Annotated[int | None, typer.Option("--to", min=1, max=MAX_SEQ, help="The highest SeqId.")]
 _Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Maximum number of results.")]
 
 
 def history(
-    conversation: Annotated[str, typer.Argument(metavar="CONV", help="Conversation id.")],
+    conversation: ConversationArgument,
     user: As,
-    first: Annotated[int | None, typer.Option("--from", min=1, help="The lowest SeqId.")] = None,
-    last: Annotated[int | None, typer.Option("--to", min=1, help="The highest SeqId.")] = None,
+    first: Annotated[
+        int | None, typer.Option("--from", min=1, max=MAX_SEQ, help="The lowest SeqId.")
+    ] = None,
+    last: Annotated[
+        int | None, typer.Option("--to", min=1, max=MAX_SEQ, help="The highest SeqId.")
+    ] = None,
     *,
     json: Json = False,
 ) -> None:
@@ -42,7 +52,7 @@ def history(
 
 
 def conversations(
-    user: Annotated[str, typer.Argument(metavar="USER", help="The person.")],
+    user: UserArgument,
     *,
     json: Json = False,
 ) -> None:
@@ -51,7 +61,7 @@ def conversations(
 
 
 def sync(
-    user: Annotated[str, typer.Argument(metavar="USER", help="The person.")],
+    user: UserArgument,
     after: Annotated[
         int | None, typer.Option("--after", min=-1, help="Sync SeqId; shows later records.")
     ] = None,

@@ -8,19 +8,27 @@ from typing import Annotated, Final
 import typer
 
 from gateway.http.tokens import issue_token
+from ops.commands.arguments import UserArgument, valid_id
 from ops.console import Json, emit
 from ops.deployment.running import resolve_settings
 
 _TOKEN_HOURS: Final = 24
+_LONGEST_HOURS: Final = 87_600
+"""Ten years: a token for development needs no longer lifetime."""
+
+
+def _device(value: str | None) -> str | None:
+    return value if value is None else valid_id(value)
 
 
 def token(
-    user: Annotated[str, typer.Argument(metavar="USER", help="The user of the token.")],
+    user: UserArgument,
     hours: Annotated[
-        float, typer.Option("--hours", min=0.01, help="Lifetime in hours.")
+        float, typer.Option("--hours", min=0.01, max=_LONGEST_HOURS, help="Lifetime in hours.")
     ] = _TOKEN_HOURS,
     device: Annotated[
-        str | None, typer.Option("--device", help="The device that the token names.")
+        str | None,
+        typer.Option("--device", help="The device that the token names.", callback=_device),
     ] = None,
     *,
     json: Json = False,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -11,6 +11,7 @@ import typer
 from audit.audit import audit
 from audit.real_sources import real_servers
 from audit.report import AuditReport
+from ops.commands.arguments import utc_ms
 from ops.commands.verify_output import line, report_table, summary, verify_progress
 from ops.console import Json, emit, err, out
 from ops.deployment.running import live_settings
@@ -60,5 +61,4 @@ def verify(
 
 def _ms(moment: datetime | None) -> Milliseconds:
     """Milliseconds since 1970; 0 for None."""
-    seconds = 0.0 if moment is None else moment.replace(tzinfo=UTC).timestamp()
-    return Milliseconds(int(seconds * 1000))
+    return Milliseconds(0) if moment is None else utc_ms(moment)

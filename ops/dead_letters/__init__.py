@@ -1,1 +1,1 @@
-"""`im dead-letters`: list dead letters, and store their records after a repair."""
+"""`im dead-letter`: list and show dead letters, send their records again, or drop them."""

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 from pydantic import ValidationError
 
 from backends.processes.file_lock import file_lock
+from backends.stages.webhook_log import WEBHOOKS_STAGE
 from devstack import ports
 from devstack.progress import ReportStep
 from devstack.servers import Server, all_servers
@@ -27,7 +28,7 @@ from ops.deployment.running import (
     secret_file,
     write_running,
 )
-from ops.deployment.stages import GATEWAY_PROGRAM, programs
+from ops.deployment.stages import GATEWAY_PROGRAM, idle_programs, programs
 from schemas.environment import explain, variable
 from schemas.errors import ConfigurationError, ServerUnavailable
 from schemas.settings import Settings, load_settings
@@ -41,6 +42,10 @@ _GIVEN: Final = {
 
 
 _SECRETS: Final = frozenset({"IM_JWT_SECRET", "IM_JWT_SECRET_FILE"})
+
+
+_FREE_PORTS: Final = {variable("metrics_port"): "0"}
+"""The processes share this machine, so each serves its metrics at a port of its own."""
 
 
 class LocalDeployment(NamedTuple):
@@ -122,7 +127,7 @@ def _start(wanted: LocalDeployment, report: ReportStep) -> None:
     processes = programs(settings, secret_file(settings))
     stack.up(processes, _process_environment(wanted))
     prepare_all(settings, report)
-    stack.supervisor.start(*(program.name for program in processes))
+    stack.supervisor.start(*{program.name for program in processes} - idle_programs(settings))
     report("waiting for the processes")
     await_pipeline(settings, stack.supervisor)
     started_at = time.time_ns() // 1_000_000
@@ -139,14 +144,16 @@ def _start(wanted: LocalDeployment, report: ReportStep) -> None:
 def _restart_the_fallen(wanted: LocalDeployment, report: ReportStep) -> None:
     """Start the programs again that the supervisor no longer restarts."""
     supervisor = wanted.stack.supervisor
-    fallen = {process.program for process in supervisor.processes() if process.is_down}
-    if not fallen:
-        return
-    report(f"starting again: {', '.join(sorted(fallen))}")
-    supervisor.start(*fallen)
-    for name in fallen & wanted.stack.servers.keys():
-        wanted.stack.await_ready(name)
-    await_pipeline(wanted.settings, supervisor)
+    down = {process.program for process in supervisor.processes() if process.is_down}
+    fallen = down - {WEBHOOKS_STAGE}
+    if fallen:
+        report(f"starting again: {', '.join(sorted(fallen))}")
+        supervisor.start(*fallen)
+        for name in fallen & wanted.stack.servers.keys():
+            wanted.stack.await_ready(name)
+        await_pipeline(wanted.settings, supervisor)
+    if WEBHOOKS_STAGE in down:
+        supervisor.start(*{WEBHOOKS_STAGE} - idle_programs(wanted.settings))
 
 
 def _check_given(wanted: LocalDeployment) -> None:
@@ -168,7 +175,7 @@ def _check_same(running: RunningStack, wanted: LocalDeployment) -> None:
 def _process_environment(wanted: LocalDeployment) -> dict[str, str]:
     """The environment of every process. The secret of tokens is not in it."""
     inherited = {name: value for name, value in os.environ.items() if name not in _SECRETS}
-    return inherited | wanted.environment
+    return inherited | wanted.environment | _FREE_PORTS
 
 
 def _machine() -> DevstackSettings:

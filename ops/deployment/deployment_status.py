@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any, Final
 
 from msgspec import Struct
@@ -12,14 +14,20 @@ from rich.table import Table
 from backends.kafka.clients import admin_client
 from backends.stages.stage_health import StageHealth, pipeline_health
 from backends.stages.stage_names import SINKS
+from backends.stages.webhook_log import WEBHOOKS_STAGE
 from devstack.layout import Layout
 from devstack.supervision import ProcessState, Supervisor
 from ops.deployment.endpoints import endpoints
 from ops.deployment.open_transactions import OpenTransaction, open_transactions
 from ops.deployment.probes import part_troubles
+from ops.deployment.process_readings import (
+    OutboundState,
+    ProcessReading,
+    outbound_states,
+    read_processes,
+)
 from ops.deployment.running import stopped_parts
 from ops.error_text import tidy
-from schemas.deployment import WAY_OUT
 from schemas.errors import ServerUnavailable, WrongDeployment
 from schemas.number_types import Milliseconds
 from schemas.settings import Settings
@@ -33,9 +41,11 @@ _UP: Final = {True: "[green]up[/]", False: "[red]down[/]"}
 class DeploymentStatus(Struct, frozen=True, kw_only=True):
     """A snapshot of a deployment's state.
 
-    ``up``: whether each part can be used. ``lag`` and ``stages`` are empty if Kafka cannot be
-    queried. ``troubles``: all problems found. ``delay_ms``: delay from send to stored in the
-    slowest sink, for the newest message; None before the first message.
+    ``up``: whether each part can be used. ``processes``: each has its state, and as ``not_ready``
+    the reason if it runs and is not ready. ``lag`` and ``stages`` are empty if Kafka cannot be
+    queried. ``outbound``: the deliveries of push and webhooks by kind of receiver; empty if the
+    processes run on another machine. ``troubles``: all problems found. ``delay_ms``: delay from
+    send to stored in the slowest sink, for the newest message; None before the first message.
     """
 
     kafka: str
@@ -46,6 +56,7 @@ class DeploymentStatus(Struct, frozen=True, kw_only=True):
     up: dict[str, bool]
     processes: list[dict[str, Any]]
     stages: dict[str, StageHealth]
+    outbound: dict[str, OutboundState]
     lag: dict[str, int]
     delay_ms: Milliseconds | None
     open_transactions: list[OpenTransaction]
@@ -59,14 +70,19 @@ def read_status(settings: Settings) -> DeploymentStatus:
     down = _down(settings)
     up = {part: part not in down for part in where}
     processes = _processes(settings)
+    readings = read_processes(settings, processes)
     stages, held, kafka = _log(settings) if up["kafka"] else ({}, [], [])
-    troubles = [*down.values(), *kafka, *troubles_of(processes, stages), *map(str, held)]
+    troubles = [
+        *down.values(), *kafka, *troubles_of(processes, stages), *unready(readings),
+        *map(str, held),
+    ]  # fmt: skip
     return DeploymentStatus(
         **where,
         namespace=settings.namespace,
         up=up,
-        processes=[_shown(process) for process in processes],
+        processes=[_shown(process, readings.get(process.name)) for process in processes],
         stages=stages,
+        outbound=outbound_states(readings.values()),
         lag={name: stage.lag for name, stage in stages.items()},
         delay_ms=slowest_sink(stages),
         open_transactions=held,
@@ -91,6 +107,15 @@ def troubles_of(processes: list[ProcessState], stages: dict[str, StageHealth]) -
     ]
 
 
+def unready(readings: Mapping[str, ProcessReading]) -> list[str]:
+    """One line for each reason why running processes are not ready."""
+    names: defaultdict[str, list[str]] = defaultdict(list)
+    for name, reading in readings.items():
+        if reading.not_ready is not None:
+            names[reading.not_ready].append(name)
+    return [f"{', '.join(names[reason])} not ready: {reason}" for reason in names]
+
+
 def _refused_lately(process: ProcessState) -> bool:
     """Whether a running process refused its data a short time ago and may refuse it again."""
     refused = process.last_exit == WrongDeployment.exit_code
@@ -101,14 +126,16 @@ def _fallen(process: ProcessState) -> str:
     line = f"{process.name} is {process.state}, {process.detail}"
     if process.last_exit is None:
         return line
-    why = WAY_OUT if process.last_exit == WrongDeployment.exit_code else f"see {process.log}"
-    return f"{line}; exit code {process.last_exit}, {why}"
+    return f"{line}; exit code {process.last_exit}, see {process.log}"
 
 
 def status_table(status: DeploymentStatus) -> Group:
     """The status as tables."""
     troubles = [f"[red]{escape(trouble)}[/]" for trouble in status.troubles]
-    return Group(_parts(status), _process_table(status), _stage_table(status), *troubles)
+    tables = [_parts(status), _process_table(status), _stage_table(status)]
+    if status.outbound:
+        tables.append(_outbound_table(status))
+    return Group(*tables, *troubles)
 
 
 def _down(settings: Settings) -> dict[str, str]:
@@ -120,9 +147,15 @@ def _down(settings: Settings) -> dict[str, str]:
 
 def _processes(settings: Settings) -> list[ProcessState]:
     try:
-        return Supervisor(Layout(settings.home.absolute())).processes()
+        processes = Supervisor(Layout(settings.home.absolute())).processes()
     except ServerUnavailable:
         return []
+    return [each for each in processes if not _is_idle(each)]
+
+
+def _is_idle(process: ProcessState) -> bool:
+    """Whether nobody has started a program because it has nothing to do."""
+    return process.program == WEBHOOKS_STAGE and process.state == "STOPPED"
 
 
 def _log(
@@ -136,8 +169,9 @@ def _log(
         return {}, [], [tidy(str(error))]
 
 
-def _shown(process: ProcessState) -> dict[str, Any]:
-    return process._asdict() | {"log": str(process.log)}
+def _shown(process: ProcessState, reading: ProcessReading | None) -> dict[str, Any]:
+    not_ready = None if reading is None else reading.not_ready
+    return process._asdict() | {"log": str(process.log), "not_ready": not_ready}
 
 
 def _parts(status: DeploymentStatus) -> Table:
@@ -154,7 +188,7 @@ def _process_table(status: DeploymentStatus) -> Table:
         running = state == "RUNNING"
         processes.add_row(
             process["name"],
-            state if running else f"[red]{state}[/] {escape(process['detail'])}",
+            _state(process),
             str(process["pid"] or ""),
             f"{process['uptime_seconds']} s" if running else "",
             _restarts(process),
@@ -162,9 +196,22 @@ def _process_table(status: DeploymentStatus) -> Table:
     return processes
 
 
+def _state(process: dict[str, Any]) -> str:
+    if process["state"] != "RUNNING":
+        return f"[red]{process['state']}[/] {escape(process['detail'])}"
+    return "RUNNING" if process["not_ready"] is None else "RUNNING [red]not ready[/]"
+
+
 def _restarts(process: dict[str, Any]) -> str:
     last = process["last_exit"]
     return str(process["restarts"]) + ("" if last is None else f" (exit code {last})")
+
+
+def _outbound_table(status: DeploymentStatus) -> Table:
+    outbound = Table("deliveries", "repeated now", "dead letters since the start", box=None)
+    for receiver, state in status.outbound.items():
+        outbound.add_row(receiver, f"{state.retries:,}", f"{state.dead_letters:,}")
+    return outbound
 
 
 def _stage_table(status: DeploymentStatus) -> Table:

@@ -18,7 +18,7 @@ def endpoints(settings: Settings) -> dict[str, str]:
     return {
         "kafka": settings.kafka_bootstrap,
         "cassandra": ",".join(f"{host}:{port}" for host in hosts),
-        "elasticsearch": urlsplit(settings.elasticsearch_url).netloc.rpartition("@")[2],
+        "elasticsearch": urlsplit(settings.elasticsearch_url).netloc,
         "gateway": gateway_address(settings),
     }
 

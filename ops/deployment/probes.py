@@ -14,20 +14,17 @@ from http import HTTPStatus
 from typing import Final, TypeAlias
 
 from confluent_kafka import KafkaException
-from elasticsearch import ApiError, Elasticsearch, TransportError
 
-from backends.elasticsearch.index import describe
+from backends.cassandra.session import cassandra_session
+from backends.cassandra.store_listener import OPTIONS_FRAME, is_cassandra, store_fault
+from backends.elasticsearch.index import clear_failures, elasticsearch_client
 from backends.kafka.clients import admin_client
+from backends.kafka.kafka_security import failure_of
 from ops.deployment.endpoints import endpoints, gateway_address
+from schemas.errors import AccessRefused, ImError
 from schemas.settings import Settings
 
 PROBE_SECONDS: Final = 3.0
-
-_OPTIONS: Final = b"\x05\x00\x00\x00\x05\x00\x00\x00\x00"
-"""An OPTIONS frame of Cassandra's native protocol, version 5."""
-
-_IS_ANSWER: Final = 0x80
-_VERSIONS: Final = range(3, 8)
 
 Probe: TypeAlias = Callable[[Settings], str | None]
 """Returns the reason why a part does not work; None if the part works."""
@@ -54,35 +51,47 @@ def part_troubles(settings: Settings, stopped: Collection[str] = ()) -> dict[str
 def _kafka(settings: Settings) -> str | None:
     try:
         admin_client(settings).list_topics(timeout=PROBE_SECONDS)
-    except KafkaException:
+    except KafkaException as error:
+        failure = failure_of(settings, error)
+        if isinstance(failure, AccessRefused):
+            return str(failure)
         return f"Kafka does not answer at {settings.kafka_bootstrap}"
     return None
 
 
 def _cassandra(settings: Settings) -> str | None:
+    if settings.cassandra_user or settings.cassandra_tls:
+        return _cassandra_access(settings)
     hosts, port = settings.cassandra_contact_points
     if any(_speaks_cassandra(host, port) for host in hosts):
         return None
-    return f"Cassandra does not answer at {settings.cassandra_hosts}"
+    return store_fault(settings) or f"Cassandra does not answer at {settings.cassandra_hosts}"
+
+
+def _cassandra_access(settings: Settings) -> str | None:
+    """The reason why the driver makes no connection. Much slower than `_speaks_cassandra`."""
+    try:
+        with cassandra_session(settings, PROBE_SECONDS):
+            return None
+    except ImError as error:
+        return str(error)
 
 
 def _speaks_cassandra(host: str, port: int) -> bool:
     try:
         with socket.create_connection((host, port), PROBE_SECONDS) as connection:
-            connection.sendall(_OPTIONS)
-            first = connection.recv(1)
+            connection.sendall(OPTIONS_FRAME)
+            return is_cassandra(connection.recv(1))
     except OSError:
         return False
-    return bool(first) and first[0] - _IS_ANSWER in _VERSIONS
 
 
 def _elasticsearch(settings: Settings) -> str | None:
-    url = settings.elasticsearch_url
     try:
-        with Elasticsearch(url, request_timeout=PROBE_SECONDS, max_retries=0) as client:
+        with elasticsearch_client(settings, PROBE_SECONDS) as client, clear_failures(settings):
             answer = client.cluster.health().body
-    except (ApiError, TransportError) as error:
-        return describe(settings, error)
+    except ImError as error:
+        return str(error)
     if isinstance(answer, dict) and "cluster_name" in answer:
         return None
     return f"the program at {endpoints(settings)['elasticsearch']} is not Elasticsearch"

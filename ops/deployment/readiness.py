@@ -9,10 +9,11 @@ from confluent_kafka.admin import AdminClient
 from backends.kafka.clients import admin_client
 from backends.processes.polling import poll_until
 from backends.stages.stage_health import members_if_assigned
-from backends.stages.stage_names import SEQUENCER, SOURCES
+from backends.stages.stage_names import SEQUENCER, sources_of
 from devstack.stack import last_words
 from devstack.supervision import Supervisor
 from ops.deployment.probes import gateway_trouble
+from ops.deployment.process_readings import read_processes
 from ops.deployment.stages import GATEWAY_PROGRAM
 from schemas.errors import ServerUnavailable
 from schemas.settings import Settings
@@ -23,24 +24,30 @@ _RESTARTS: Final = 3
 
 
 def await_pipeline(settings: Settings, supervisor: Supervisor) -> None:
-    """Wait until every stage has its partitions and the gateway is ready.
+    """Wait until every stage has its partitions, and every process is ready.
 
     Raises:
         ServerUnavailable: A process is not ready in time, or exits repeatedly; the message ends
             with the last lines of its log.
     """
-    waiting = {*SOURCES, GATEWAY_PROGRAM}
+    waiting = {*sources_of(settings), GATEWAY_PROGRAM}
     admin = admin_client(settings)
 
     def settled() -> bool:
         waiting.difference_update([each for each in waiting if _is_ready(admin, settings, each)])
         return not waiting or bool(_hopeless(supervisor, waiting))
 
+    def unready() -> dict[str, str]:
+        readings = read_processes(settings, supervisor.processes())
+        return {name: r.not_ready for name, r in readings.items() if r.not_ready is not None}
+
     poll_until(settled, READY_SECONDS)
     if waiting:
         culprit = min(_hopeless(supervisor, waiting) or waiting)
         log = next(p.log for p in supervisor.processes() if p.program == culprit)
         raise ServerUnavailable(f"{culprit} does not become ready; {last_words(log)}")
+    for name, reason in poll_until(unready, READY_SECONDS, done=lambda found: not found).items():
+        raise ServerUnavailable(f"{name} does not become ready: {reason}")
 
 
 def gateway_serves(settings: Settings) -> bool:

@@ -20,7 +20,7 @@ from devstack.layout import Layout
 from devstack.settings import DevstackSettings
 from devstack.supervision import Supervisor
 from gateway.token_keys.key_source import with_secret
-from schemas.environment import PREFIX, variable
+from schemas.environment import PREFIX, secret_fields, variable
 from schemas.errors import ConfigurationError
 from schemas.settings import Settings, load_settings
 
@@ -121,8 +121,11 @@ def forget_running(home: Path) -> None:
 
 
 def as_environment(settings: Settings | DevstackSettings) -> dict[str, str]:
-    """The variables that give another process the same settings, without the secret."""
-    secret = {"jwt_secret", "jwt_secret_file"}
+    """The variables that give another process the same settings, without secrets.
+
+    A process that `im up` starts inherits the secrets of the servers from the environment.
+    """
+    secret = {"jwt_secret_file", *secret_fields(type(settings))}
     fields = settings.model_dump(mode="json", exclude=secret, exclude_none=True)
     return {variable(name): str(value) for name, value in fields.items()}
 

@@ -11,7 +11,10 @@ from msgspec import Struct
 from producers.backlog import Identity, identity_of
 from schemas.records import AnyCommand
 
-_REPLIES: Final = (b'{"kind":"duplicate"', b'{"kind":"rejected"', b'{"kind":"read_marked"')
+_REPLIES: Final = tuple(
+    f'{{"kind":"{kind}"'.encode()
+    for kind in ("duplicate", "rejected", "read_marked", "conversation_muted")
+)
 """First bytes of a reply. ``im.sync`` holds far more entries than replies."""
 
 
@@ -89,7 +92,7 @@ class Ledger:
         line = self._close(outcome)
         if line is None:
             return
-        if outcome.kind == "read_marked":
+        if outcome.kind in {"read_marked", "conversation_muted"}:
             self.sequenced += 1
         elif outcome.kind == "duplicate":
             self.duplicates += 1

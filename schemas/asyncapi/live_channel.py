@@ -31,17 +31,22 @@ _BODIES: Final = (
     command_bodies.EditedMessage,
     command_bodies.RecalledMessage,
     command_bodies.ReadUpTo,
+    command_bodies.MutedConversation,
+    command_bodies.UnmutedConversation,
 )
+_RECEIVED: Final = (command_bodies.LiveRequest, command_bodies.LivePresence)
+"""The frames of a client."""
+
 _ANSWERS: Final = (CommandAnswer, CommandPending, ProblemDetails)
 
 LIVE_STRUCTS: Final = (
-    *_SENT, LiveAnswer, command_bodies.LiveRequest, *_ANSWERS, *_BODIES,
+    *_SENT, LiveAnswer, *_RECEIVED, *_ANSWERS, *_BODIES,
     *get_args(AnySyncRecord),
 )  # fmt: skip
 """The structs of all frames."""
 
 CLOSE_CODES: Final = {
-    "1008": "The client sent a frame that is not a request, a fragment, or too many pings.",
+    "1008": "The client sent a frame of another form, a fragment, or too many pings.",
     "1011": "An internal error of the gateway.",
     "1012": "The gateway ends: connect again at once.",
     "4401": "The token has expired.",
@@ -57,6 +62,7 @@ _ORDER: Final = (
     "increase; `next` of a frame is the cursor after it. The heads of a conversation increase. "
     "Each request gets one `answer` with its `ref`; requests reach the log in the order of their "
     "frames, and their answers may have another order. "
+    "A client sends `presence` at any time: whether the person looks at the device. "
     "3. `problem` is the last frame before the gateway closes the connection with 4410."
 )
 
@@ -68,7 +74,7 @@ def live_channel() -> dict[str, Any]:
             "name": each.__struct_config__.tag or "request",
             "payload": schema_reference(each.__name__),
         }
-        for each in (*_SENT, LiveAnswer, command_bodies.LiveRequest)
+        for each in (*_SENT, LiveAnswer, *_RECEIVED)
     }
     for name in (LiveAnswer.__name__, command_bodies.LiveRequest.__name__):
         messages[name]["correlationId"] = {"location": "$message.payload#/ref"}
@@ -107,6 +113,12 @@ def live_operations() -> dict[str, Any]:
             "summary": "A request that writes: method, path and body of a route of openapi.json.",
             "messages": [_message(command_bodies.LiveRequest)],
             "reply": {"channel": channel, "messages": [_message(LiveAnswer)]},
+        },
+        "receivePresence": {
+            "action": "receive",
+            "channel": channel,
+            "summary": "Whether the person looks at the device. It has no answer.",
+            "messages": [_message(command_bodies.LivePresence)],
         },
     }
 

@@ -117,7 +117,8 @@ class CommandAnswer(Struct, frozen=True, kw_only=True):
     """The outcome of a command: it became entry ``seq`` at ``at``, in milliseconds since 1970.
 
     A repeated request has the outcome of the first one. ``at`` is null if the entry was recalled
-    since, or is not stored yet. For a read mark, ``seq`` is the read mark.
+    since, or is not stored yet. For a read mark, ``seq`` is the read mark; for a mute, the head of
+    the conversation when it was muted.
     """
 
     conv_id: str
@@ -179,6 +180,17 @@ class LastEntryShown(Struct, frozen=True, kw_only=True):
     text: str | None
 
 
+class MuteShown(Struct, frozen=True):
+    """A conversation is muted for the caller at each time before ``until``.
+
+    In milliseconds since 1970; 0 after the end of a mute. ``sync_seq``: the sync SeqId of the
+    record; the mute with the highest one counts.
+    """
+
+    until: Milliseconds
+    sync_seq: SyncSeqId
+
+
 class ConversationShown(Struct, frozen=True, kw_only=True):
     """A conversation of which the caller is, or was, a member.
 
@@ -191,6 +203,7 @@ class ConversationShown(Struct, frozen=True, kw_only=True):
     to the caller: the same periods, or more if members may read entries from before their join.
     ``messages`` is the number of messages among the entries 1 to ``head``. ``read`` is the
     caller's read mark, ``unread`` is the number of messages above the mark, up to ``head``.
+    ``mute``: the last mute by the caller; null without one.
     """
 
     conv_id: str
@@ -206,6 +219,7 @@ class ConversationShown(Struct, frozen=True, kw_only=True):
     member_count: int | None = None
     active: int = 0
     last: LastEntryShown | None = None
+    mute: MuteShown | None = None
 
 
 class ConversationsPage(Struct, frozen=True, kw_only=True):

@@ -10,9 +10,9 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
-from schemas.limits import MAX_SEQ
-from schemas.number_types import SeqId
-from schemas.records import HistoryRule, Id, InstallationId, JoinRule
+from schemas.limits import MAX_SEQ, MAX_TIME_MS
+from schemas.number_types import Milliseconds, SeqId
+from schemas.records import MUTED_WITHOUT_END, HistoryRule, Id, InstallationId, JoinRule
 
 UUID7_PATTERN = "^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
 """A UUIDv7 in lower case, as a JSON Schema states it."""
@@ -29,6 +29,7 @@ _DeviceId: TypeAlias = Annotated[
     Id, Meta(description="Absent: the claim `device` of the token, or else `http`.")
 ]
 _SeqId: TypeAlias = Annotated[SeqId, Meta(ge=1, le=MAX_SEQ)]
+_EndOfMute: TypeAlias = Annotated[Milliseconds, Meta(ge=0, le=MAX_TIME_MS)]
 _Text: TypeAlias = Annotated[
     str, Meta(min_length=1, description="Has a visible character, and is within the limits.")
 ]
@@ -123,6 +124,20 @@ class ReadUpTo(CommandBody, frozen=True):
     seq: _SeqId
 
 
+class MutedConversation(CommandBody, frozen=True):
+    """Mutes the conversation for the caller. The body may be absent.
+
+    ``until`` is the end of the mute, in milliseconds since 1970; without it, the mute lasts until
+    the caller ends it.
+    """
+
+    until: _EndOfMute = MUTED_WITHOUT_END
+
+
+class UnmutedConversation(CommandBody, frozen=True):
+    """Ends the mute of the conversation for the caller. The body may be absent."""
+
+
 MAX_REF_LENGTH = 64
 """Maximum number of characters in the ``ref`` of a live request."""
 
@@ -137,3 +152,15 @@ class LiveRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     method: Literal["POST", "PUT", "DELETE"]
     path: str
     body: Raw = field(default_factory=lambda: Raw(b"{}"))
+
+
+class LivePresence(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="presence"
+):
+    """Whether the person looks at the device, as a frame of a live connection. It has no answer.
+
+    Before the first such frame, a connection is active. A person without an active connection gets
+    push notifications.
+    """
+
+    active: bool

@@ -30,6 +30,16 @@ class DevicesShown(Struct, frozen=True, kw_only=True):
     devices: list[DeviceShown]
 
 
+class PushOffered(Struct, frozen=True, kw_only=True):
+    """What a device needs for its registration for push.
+
+    ``vapid_key`` is the public key of the deployment for Web Push, in base64url: the
+    ``applicationServerKey`` of a browser's subscription. Null: the deployment has none.
+    """
+
+    vapid_key: str | None
+
+
 class BeginningShown(Struct, frozen=True, kw_only=True):
     """A device shows a conversation from SeqId ``from`` on; with the present head and ``mode``."""
 

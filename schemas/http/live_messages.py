@@ -35,12 +35,14 @@ class LiveHead(Struct, frozen=True, tag_field="kind", tag="head", kw_only=True):
 class LiveAnswer(Struct, frozen=True, tag_field="kind", tag="answer", kw_only=True):
     """The answer to a request with this ``ref``: the status and the body of the HTTP response.
 
+    ``request_id``: the id of the request in the gateway's log.
     ``retry_after``: seconds until a repetition can succeed, if the response has ``Retry-After``.
     """
 
     ref: str
     status: int
     body: Raw
+    request_id: str
     retry_after: int | UnsetType = UNSET
 
 

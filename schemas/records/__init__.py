@@ -15,6 +15,7 @@ fields (a newer writer may add some) and refuses unknown kinds and versions.
     EditMessage          ->   MessageEdited        ->   the entry, byte for byte
                               FanoutChanged        ->   the entry, byte for byte
     MarkRead             ->                        ->   ReadMarked (to the reader)
+    MuteConversation     ->                        ->   ConversationMuted (to the sender)
                                                    ->   Retracted  (of a recall, to ex-members)
     (refused)                                      ->   Rejected   (to the sender)
     (sent before)                                  ->   Duplicate  (to the sender)
@@ -32,10 +33,12 @@ from schemas.records.commands import (
     DescribeConversation,
     EditMessage,
     MarkRead,
+    MuteConversation,
     RecallMessage,
     RemoveMembers,
     SendMessage,
     TransferOwnership,
+    makes_no_entry,
 )
 from schemas.records.entries import (
     AnyEntry,
@@ -53,6 +56,7 @@ from schemas.records.entries import (
 from schemas.records.sync import (
     AnyReply,
     AnySyncRecord,
+    ConversationMuted,
     Duplicate,
     EntryPosition,
     NotStoredHole,
@@ -66,6 +70,7 @@ from schemas.records.sync import (
 from schemas.records.values import (
     MAX_ID_LENGTH,
     MAX_INSTALLATION_LENGTH,
+    MUTED_WITHOUT_END,
     Content,
     FanoutMode,
     HistoryRule,
@@ -79,6 +84,7 @@ from schemas.records.values import (
 __all__ = [
     "MAX_ID_LENGTH",
     "MAX_INSTALLATION_LENGTH",
+    "MUTED_WITHOUT_END",
     "AddMembers",
     "AnyCommand",
     "AnyEntry",
@@ -88,6 +94,7 @@ __all__ = [
     "Content",
     "ConversationCreated",
     "ConversationDescribed",
+    "ConversationMuted",
     "CreateConversation",
     "DescribeConversation",
     "Duplicate",
@@ -106,6 +113,7 @@ __all__ = [
     "MessageEdited",
     "MessageRecalled",
     "MessageSent",
+    "MuteConversation",
     "NewDevicePolicy",
     "NotStoredHole",
     "OutcomeFields",
@@ -120,4 +128,5 @@ __all__ = [
     "SendMessage",
     "TextContent",
     "TransferOwnership",
+    "makes_no_entry",
 ]

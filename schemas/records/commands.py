@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias, final
+from typing import Annotated, Literal, TypeAlias, TypeGuard, final
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from schemas.number_types import SeqId
 from schemas.records.values import (
     MAX_ID_LENGTH,
+    MUTED_WITHOUT_END,
     Content,
     HistoryRule,
     Id,
     InstallationId,
     JoinRule,
+    Ms,
 )
 
 
@@ -95,6 +97,18 @@ class MarkRead(Command, frozen=True, kw_only=True, tag="mark_read"):
     seq: SeqId
 
 
+@final
+class MuteConversation(Command, frozen=True, kw_only=True, tag="mute_conversation"):
+    """Mute the conversation for the sender until a time. By a member, for themselves.
+
+    ``until``: the end of the mute, in milliseconds since 1970; a time in the past, such as 0, ends
+    the mute. Without the field, the mute lasts until another command ends it. The mute survives a
+    leave. It stops notifications only: entries and unread counts do not change.
+    """
+
+    until: Ms = MUTED_WITHOUT_END
+
+
 class RecallMessage(Command, frozen=True, kw_only=True, tag="recall_message"):
     """Recall the message ``seq``. By its sender; by the owner if the deployment allows it."""
 
@@ -112,6 +126,11 @@ class EditMessage(Command, frozen=True, kw_only=True, tag="edit_message"):
     mentions: list[Id] = []
 
 
+def makes_no_entry(command: Command) -> TypeGuard[MarkRead | MuteConversation]:
+    """Whether an accepted command makes a reply for its sender only, and no entry."""
+    return isinstance(command, MarkRead | MuteConversation)
+
+
 AnyCommand: TypeAlias = (
     CreateConversation
     | AddMembers
@@ -122,4 +141,5 @@ AnyCommand: TypeAlias = (
     | RecallMessage
     | EditMessage
     | MarkRead
+    | MuteConversation
 )

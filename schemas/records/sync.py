@@ -32,6 +32,7 @@ class Duplicate(Reply, frozen=True, kw_only=True, tag="duplicate"):
     """The command had its effect before, as entry ``seq``.
 
     For a `MarkRead`: the read mark is already at ``seq``, which is not below the requested SeqId.
+    For a `MuteConversation`: ``seq`` as in the first `ConversationMuted`.
     """
 
     seq: Seq
@@ -43,7 +44,19 @@ class ReadMarked(Reply, frozen=True, kw_only=True, tag="read_marked"):
     seq: Seq
 
 
-AnyReply: TypeAlias = Rejected | Duplicate | ReadMarked
+class ConversationMuted(Reply, frozen=True, kw_only=True, tag="conversation_muted"):
+    """The sender muted the conversation, or ended the mute. For all devices of the sender.
+
+    ``until`` as in `MuteConversation`; the conversation is muted at each time before ``until``.
+    ``seq`` is the head of the conversation at the decision. The record with the highest sync SeqId
+    wins.
+    """
+
+    seq: Seq
+    until: Ms
+
+
+AnyReply: TypeAlias = Rejected | Duplicate | ReadMarked | ConversationMuted
 
 
 class Retracted(Struct, frozen=True, gc=False, tag_field="kind", kw_only=True, tag="retracted"):

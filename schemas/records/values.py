@@ -6,6 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
+from schemas.limits import MAX_TIME_MS
 from schemas.number_types import Milliseconds, SeqId
 
 MAX_ID_LENGTH = 128
@@ -22,6 +23,9 @@ Seq: TypeAlias = Annotated[SeqId, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 
 Ms: TypeAlias = Annotated[Milliseconds, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 """`Milliseconds` in 64 bits."""
+
+MUTED_WITHOUT_END = Milliseconds(MAX_TIME_MS)
+"""The end of a mute that lasts until another command ends it: the end of the year 9999."""
 
 MAX_INSTALLATION_LENGTH = 32
 """Maximum number of characters in the id of an installation."""

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, Protocol
 from confluent_kafka import KafkaError, Message, TopicPartition
 
 from backends.kafka.clients import consumer_config
+from backends.kafka.kafka_security import access_refused, is_refusal
 from backends.processes.minute_log import MinuteLog
 from schemas.errors import FatalFailure
 from schemas.settings import Settings
@@ -96,8 +97,11 @@ def raise_if_fatal(error: KafkaError) -> None:
     """Logs an error that is not fatal: the client library recovers from it by itself.
 
     Raises:
+        AccessRefused: The broker refuses the client.
         FatalFailure: The error is fatal.
     """
+    if is_refusal(error):
+        raise access_refused(error, "the sink to read its topic in its group")
     if error.fatal():
         raise FatalFailure(f"the Kafka client cannot continue: {error}")
     _errors.warning("Kafka: %s", error)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import struct
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import Event
 from typing import Final
 
@@ -16,6 +17,7 @@ from sinks.base.poison import PoisonGuard
 from sinks.base.records import Record
 from sinks.base.retry import attempts
 from sinks.base.sink_letters import DeadLetter, DeadLetters
+from sinks.base.sink_metrics import DeliveryObserver, NoObserver
 from sinks.base.writer_port import StoreWriter, WriteOutcome
 
 _OF_A_RECORD: Final = (
@@ -41,19 +43,26 @@ class BatchDelivery:
         dead_letters: Takes the records that the store never accepts.
         guard: Detects too many poison records.
         vitals: Receives the begin and the end of each attempt, for a watchdog.
+        request_id_of: Returns the id of the request that caused a record, if it is known.
+        observer: Receives the results, for metrics.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of a delivery
         self,
         writer: StoreWriter,
         dead_letters: DeadLetters,
         guard: PoisonGuard,
         vitals: Vitals | None = None,
+        request_id_of: Callable[[Record], str | None] = lambda _: None,
+        *,
+        observer: DeliveryObserver | None = None,
     ) -> None:
+        self._request_id_of = request_id_of
         self._writer = writer
         self._dead_letters = dead_letters
         self._guard = guard
         self._vitals = vitals or Vitals()
+        self._observer = observer or NoObserver()
 
     def deliver(self, records: Sequence[Record], abandon: Event) -> CountsOf:
         """Returns when all records are durable; waits for servers without a time limit.
@@ -75,6 +84,7 @@ class BatchDelivery:
             self._vitals.written()
 
     def _deliver(self, records: Sequence[Record], abandon: Event) -> CountsOf:
+        begun = time.monotonic()
         # Step 1: write to the store, except records that can never pass.
         poison, counts = self._write(records, abandon)
         # Step 2: stop if too many records are poison.
@@ -84,6 +94,8 @@ class BatchDelivery:
         if letters:
             self._send_letters(letters, abandon)
         dead = Counter(letter.record.partition for letter in letters)
+        reasons = [letter.reason for letter in letters]
+        self._observer.finished(records, counts, reasons, time.monotonic() - begun)
         return added(counts, {number: DeliveryCounts(count) for number, count in dead.items()})
 
     def _write(self, records: Sequence[Record], abandon: Event) -> tuple[dict[int, str], CountsOf]:
@@ -95,7 +107,7 @@ class BatchDelivery:
         poison: dict[int, str] = {}
         counts = NO_COUNTS
         pending: Sequence[int] = range(len(records))
-        for attempt in attempts("writing", abandon):
+        for attempt in attempts("writing", abandon, self._observer.retried):
             with attempt:
                 self._vitals.writing()
                 is_complete = len(pending) == len(records)
@@ -132,12 +144,12 @@ class BatchDelivery:
     def _send_letters(self, letters: Sequence[DeadLetter], abandon: Event) -> None:
         for letter in letters:
             record = letter.record
-            _logger.warning(
-                "partition %d offset %d is a dead letter: %s",
-                record.partition,
-                record.offset,
-                letter.reason,
-            )
+            fields = {
+                "partition": record.partition,
+                "offset": record.offset,
+                "request_id": self._request_id_of(record),
+            }
+            _logger.warning("a record is a dead letter: %s", letter.reason, extra=fields)
         for attempt in attempts("sending dead letters", abandon):
             with attempt:
                 self._vitals.writing()

@@ -14,9 +14,11 @@ from backends.processes.watchdog import Vitals
 from schemas.errors import FatalFailure
 from schemas.number_types import Offset
 from sinks.base.background import Task, ThreadTask
+from sinks.base.batch_pace import BatchPace
 from sinks.base.commits import Commits, LastCommits
 from sinks.base.consumer import SourceConsumer, names_of, raise_if_fatal
 from sinks.base.counts import NO_COUNTS, CountsOf
+from sinks.base.partitions import OwnedPartitions, PartitionListener
 from sinks.base.progress import SinkProgress
 from sinks.base.records import Batch, Bounds, Buffer, Record
 from sinks.base.source import SinkSource
@@ -25,8 +27,7 @@ IDLE_POLL_SECONDS: Final = 0.1
 """Poll timeout without other work. It delays the end of the loop by the same time."""
 
 BUSY_POLL_SECONDS: Final = 0.005
-"""Poll timeout while a batch is being written, so that the loop notices the end of the write soon.
-"""
+"""Poll timeout while a batch is written or waits."""
 
 STALL_SECONDS: Final = 1.0
 """Time for which a full buffer waits for the writer before the loop pauses the partitions. A pause
@@ -64,7 +65,8 @@ class SinkLoop:
     """Reads a source, makes the records durable, and commits, always in these steps.
 
     1. Read records into a bounded buffer, while step 2 of the previous batch is running.
-    2. ``deliver`` makes one batch at a time durable, in a thread.
+    2. ``deliver`` makes one batch at a time durable, in a thread; small batches wait for their
+       `BatchPace`.
     3. After that, the offsets after the batch count as durable. Because batches are sequential,
        all earlier records are durable as well.
     4. Commit the durable offsets, with a note on the delay. The response arrives later.
@@ -85,7 +87,7 @@ class SinkLoop:
         source: The topics to read.
         deliver: Step 2.
         bounds: The bounds of a batch.
-        assigned: Called after an assignment of partitions; must not block.
+        listener: Hears of the partitions.
         vitals: Receives the progress of the loop, for a watchdog.
         start: Starts a delivery in parallel with the loop.
         now: The time in seconds since 1970.
@@ -100,7 +102,7 @@ class SinkLoop:
         deliver: Deliver,
         bounds: Bounds,
         *,
-        assigned: Callable[[], None] = lambda: None,
+        listener: PartitionListener | None = None,
         vitals: Vitals | None = None,
         start: Callable[[Callable[[], CountsOf]], Task[CountsOf]] = ThreadTask,
         now: Callable[[], float] = time.time,
@@ -110,21 +112,20 @@ class SinkLoop:
         self._source = source
         self._topics: list[str] = []
         self._next_source_check = 0.0
-        self._owned: dict[tuple[str | None, int | None], int] = {}
-        """The number of each assigned partition, by topic and partition."""
+        self._owned = OwnedPartitions()
         self._deliver = deliver
         self._buffer = Buffer(bounds)
-        self._assigned = assigned
+        self._pace = BatchPace(monotonic)
+        self._listener = listener or PartitionListener()
         self._start = start
         self._progress = SinkProgress(now)
         self._flight: _Flight | None = None
         self._abandon = Event()
-        self._paused = False
+        self._paused = self._has_moved = self.has_joined = False
         self._revoked_now: set[int] = set()
         self._monotonic = monotonic
         self._commits = commits
         self._vitals = vitals or Vitals()
-        self._has_moved = False
         self._next_commit = 0.0
         self._last_commits = LastCommits(consumer, monotonic)
 
@@ -183,7 +184,8 @@ class SinkLoop:
         """Step 1. Serves rebalances, except during a wait of `STALL_SECONDS`."""
         if self._buffer.room:
             self._resume()
-            self._accept(self._gulp(BUSY_POLL_SECONDS if self._flight else IDLE_POLL_SECONDS))
+            is_busy = self._flight or self._buffer
+            self._accept(self._gulp(BUSY_POLL_SECONDS if is_busy else IDLE_POLL_SECONDS))
         elif self._paused:
             self._accept(self._polled(IDLE_POLL_SECONDS))
         elif self._flight and not self._flight.task.wait(STALL_SECONDS):
@@ -209,10 +211,9 @@ class SinkLoop:
 
     def _accept(self, messages: Iterable[Message]) -> None:
         """Adds messages to the buffer, except those of partitions revoked during the read."""
-        owned = self._owned
         for message in messages:
             self._has_moved = True
-            partition = owned.get((message.topic(), message.partition()))
+            partition = self._owned.number(message.topic(), message.partition())
             offset, error = message.offset(), message.error()
             if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public name
                 raise_if_fatal(error)
@@ -235,9 +236,10 @@ class SinkLoop:
 
     def _hand_over(self) -> None:
         """Step 2, or step 3 at once for a batch without records."""
-        if self._flight or not self._buffer:
+        buffer = self._buffer
+        if self._flight or not buffer or not self._pace.may_begin(buffer.count, buffer.room):
             return
-        batch = self._buffer.take()
+        batch = buffer.take()
         if batch.records:
             deliver, abandon = self._deliver, self._abandon
             self._flight = _Flight(batch, self._start(lambda: deliver(batch.records, abandon)))
@@ -261,15 +263,17 @@ class SinkLoop:
     def _settle_commits(self) -> None:
         committed, has_failed = self._commits.settled()
         self._progress.committed(committed)
+        self._listener.committed(self._progress.committed_offsets())
         if has_failed:
             self._next_commit = self._monotonic() + COMMIT_RETRY_SECONDS
 
     def _on_assign(self, _consumer: object, partitions: list[TopicPartition]) -> None:
-        self._assigned()
+        self.has_joined = True
         for place in partitions:
             number = self._source.number(place)
-            self._owned[place.topic, place.partition] = number
+            self._owned.add(place, number)
             self._progress.assign(number, place)
+        self._listener.assigned(self._owned.numbers(partitions))
         self._paused = False  # new partitions are not; without room, the loop pauses all
         _logger.info("assigned %s", names_of(partitions))
 
@@ -277,16 +281,17 @@ class SinkLoop:
         flight = self._flight
         if flight and flight.task.wait(REVOKE_SECONDS) and flight.task.succeeded():
             self._settle()  # `run` raises the error of a failed delivery later
+        self._listener.revoked(self._owned.numbers(partitions))
         self._commit()  # the client library finishes the commit before the revocation
         self._give_up(partitions)
 
     def _on_lost(self, _consumer: object, partitions: list[TopicPartition]) -> None:
         # Other members own them already: a commit would be refused, or move their offsets back.
+        self._listener.lost(self._owned.numbers(partitions))
         self._give_up(partitions)
 
     def _give_up(self, partitions: list[TopicPartition]) -> None:
-        places = [(place.topic, place.partition) for place in partitions]
-        numbers = {self._owned.pop(place) for place in places if place in self._owned}
+        numbers = self._owned.remove(partitions)
         self._buffer.drop(numbers)
         if self._flight:
             self._flight.batch.forget(numbers)

@@ -93,7 +93,7 @@ class SinkProgress:
             _add(position.note, counts.get(partition, nothing))
             _add(position.note, DeliveryCounts(records=finished[partition]))
         for partition, record in batch.newest.items():
-            at = _entry_time(record.value)
+            at = entry_time(record.value)
             if at is not None:
                 note = self._positions[partition].note
                 note.at, note.delay_ms = now_ms, Milliseconds(max(0, now_ms - at))
@@ -113,6 +113,14 @@ class SinkProgress:
         for position, place in self._at(places):
             if position.committed is not None:  # otherwise it was assigned again meanwhile
                 position.committed = Offset(place.offset)
+
+    def committed_offsets(self) -> dict[int, Offset]:
+        """The committed offset of each partition for which it is known, by number."""
+        return {
+            number: position.committed
+            for number, position in self._positions.items()
+            if position.committed is not None and position.committed >= 0
+        }
 
     def durable_places(self) -> list[TopicPartition]:
         """The durable offset of each partition for which it is known."""
@@ -143,7 +151,8 @@ def _add(note: CommitNote, counts: DeliveryCounts) -> None:
             setattr(note, name, (getattr(note, name) or 0) + more)
 
 
-def _entry_time(value: bytes | None) -> Milliseconds | None:
+def entry_time(value: bytes | None) -> Milliseconds | None:
+    """The broker's time of the command behind a record; None if the record cannot be decoded."""
     try:
         return decode(_at, value).at
     except UndecodableRecord:

@@ -89,6 +89,11 @@ class Buffer:
             return 0
         return max(0, min(self._bounds.gulp, self._bounds.max_records - len(self._records)))
 
+    @property
+    def count(self) -> int:
+        """The number of records."""
+        return len(self._records)
+
     def __bool__(self) -> bool:
         return bool(self._records or self._ends)
 

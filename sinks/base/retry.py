@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from threading import Event
 from typing import Final
 
@@ -25,7 +26,7 @@ LONGEST_PAUSE_SECONDS: Final = 5.0
 _logger = logging.getLogger(__name__)
 
 
-def attempts(doing: str, stop: Event) -> Retrying:
+def attempts(doing: str, stop: Event, retried: Callable[[], None] = lambda: None) -> Retrying:
     """Attempts without limit, with growing random pauses, until one succeeds or ``stop`` is set.
 
     An attempt that raises `RetryableError` is repeated, and logged at
@@ -35,10 +36,12 @@ def attempts(doing: str, stop: Event) -> Retrying:
     Args:
         doing: A description of the attempt, for the log.
         stop: Ends the attempts, and a pause at once.
+        retried: Called after each failed attempt that is repeated.
     """
     waiting = MinuteLog(_logger)
 
     def log(state: RetryCallState) -> None:
+        retried()
         failure = state.outcome.exception() if state.outcome else None
         waiting.warning("%s: %s; attempt %d failed, waiting", doing, failure, state.attempt_number)
 

@@ -20,10 +20,14 @@ CONFIRM_SECONDS: Final = 30.0
 
 
 class DeadLetter(NamedTuple):
-    """A record that can never pass, and the reason, which has no text of a message."""
+    """A record that can never pass, and the reason, which has no text of a message.
+
+    ``ids``: the value of the letter, which has no text either. None: the letter is a reference.
+    """
 
     record: Record
     reason: str
+    ids: bytes | None = None
 
 
 class DeadLetters(Protocol):
@@ -42,7 +46,7 @@ class DeadLetters(Protocol):
 class KafkaDeadLetters:
     """Appends to the dead-letter topic of a deployment and waits for the broker's confirmation.
 
-    A letter is a reference without a value, see `schemas.dead_letters`.
+    A letter is a reference without the value of its record, see `schemas.dead_letters`.
 
     Args:
         settings: The settings of the deployment.
@@ -84,10 +88,11 @@ class KafkaDeadLetters:
         record = letter.record
         place = self._source.place(record.partition)
         origin = Origin(place.topic, place.partition, record.offset)
-        content = content_of(record.value)
+        content = content_of(record.value if letter.ids is None else letter.ids)
         try:
             self._producer.produce(
                 self._destination,
+                letter.ids,
                 key=letter_key(record.key),
                 headers=letter_headers(self._stage, letter.reason, origin, content),
                 on_delivery=on_delivery,

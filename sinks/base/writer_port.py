@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from prometheus_client.registry import Collector
 
 from schemas.errors import PoisonRecord
 from sinks.base.counts import NO_COUNTS, CountsOf
@@ -50,5 +52,24 @@ class StoreWriter(Protocol):
             FatalFailure: The process cannot continue. It ends without a commit of the batch.
                 An error of Python, such as ValueError, is attributed to a record: the loop finds
                 this record by writing parts of the batch. Any other error is fatal.
+        """
+        ...
+
+
+@runtime_checkable
+class MeteredWriter(Protocol):
+    """A writer with metrics of its own."""
+
+    own_metrics: Collector
+    """The metrics, besides those of all sinks."""
+
+
+class CheckedWriter(StoreWriter, Protocol):
+    """A writer that knows whether its store answers."""
+
+    def not_reachable(self) -> str | None:
+        """The reason why the store does not answer; None if it does. Called from any thread.
+
+        Takes some seconds at most.
         """
         ...

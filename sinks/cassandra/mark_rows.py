@@ -1,9 +1,12 @@
-"""Read marks in Cassandra: the table ``read_mark``. Two sinks write it, each its own columns.
+"""Read marks and mutes in Cassandra: the table ``read_mark``. Two sinks write their own columns.
 
 The message sink writes people's own last messages, which count as read. The sync sink writes the
 marks of people's devices. Both values are maxima and are written with their SeqId as the
 timestamp, so the highest SeqId wins, in any order and number of writes. The third part of a read
 mark, the entry of the last join, is in the tables of membership.
+
+The sync sink also writes the mutes of people. The sync SeqId of a mute is its timestamp, so the
+last mute wins, in any order and number of writes.
 """
 
 from __future__ import annotations
@@ -15,7 +18,8 @@ from typing import Final, NamedTuple, TypeVar
 from cassandra.cluster import Session
 from cassandra.query import BoundStatement, PreparedStatement
 
-from schemas.number_types import SeqId
+from backends.cassandra.tables import FIRST_MUTE_TIMESTAMP
+from schemas.number_types import Milliseconds, SeqId, SyncSeqId
 from sinks.cassandra.requests import Row, prepare_statement
 
 _ROW_BYTES: Final = 128
@@ -45,7 +49,17 @@ class Marked(NamedTuple):
     seq: SeqId
 
 
-PlaceT = TypeVar("PlaceT", SentMessage, Marked)
+class Muted(NamedTuple):
+    """A person has muted a conversation until a time, in milliseconds since 1970."""
+
+    origin: int
+    conv_id: str
+    user: str
+    seq: SyncSeqId
+    until: Milliseconds
+
+
+PlaceT = TypeVar("PlaceT", SentMessage, Marked, Muted)
 
 
 def prepare_last_message(session: Session) -> PreparedStatement:
@@ -70,6 +84,14 @@ def prepare_marked(session: Session) -> PreparedStatement:
     )
 
 
+def prepare_muted(session: Session) -> PreparedStatement:
+    """The insert of `muted_rows`. Errors as for `prepare_last_message`."""
+    return prepare_statement(
+        session,
+        "INSERT INTO read_mark (conv_id, user_id, muted_until) VALUES (?, ?, ?) USING TIMESTAMP ?",
+    )
+
+
 def last_message_rows(
     insert: PreparedStatement, sent_messages: Iterable[SentMessage]
 ) -> Iterable[Sequence[Row]]:
@@ -88,6 +110,17 @@ def marked_rows(insert: PreparedStatement, marked: Iterable[Marked]) -> Iterable
     )
 
 
+def muted_rows(insert: PreparedStatement, muted: Iterable[Muted]) -> Iterable[Sequence[Row]]:
+    """The rows with the last mute of each person in each conversation, some at a time."""
+    return _batched(
+        (
+            each,
+            insert.bind((each.conv_id, each.user, each.until, each.seq + FIRST_MUTE_TIMESTAMP)),
+        )
+        for each in _highest(muted)
+    )
+
+
 def _highest(places: Iterable[PlaceT]) -> Iterable[PlaceT]:
     highest: dict[tuple[str, str], PlaceT] = {}
     for place in places:
@@ -99,7 +132,7 @@ def _highest(places: Iterable[PlaceT]) -> Iterable[PlaceT]:
 
 
 def _batched(
-    bound: Iterable[tuple[SentMessage | Marked, BoundStatement]],
+    bound: Iterable[tuple[SentMessage | Marked | Muted, BoundStatement]],
 ) -> Iterator[Sequence[Row]]:
     rows = (
         Row(insert, place.origin, 4 * (len(place.conv_id) + len(place.user)) + _ROW_BYTES)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import Enum
+from typing import Final, TypeAlias
 
 from cassandra.cluster import Session
 from msgspec import UNSET
@@ -17,9 +18,7 @@ from backends.cassandra.memberships import (
     user_bucket,
 )
 from schemas.buckets import message_bucket
-from schemas.codec import decode_entry
-from schemas.errors import PoisonRecord, TransientFailure, UndecodableRecord
-from schemas.limits import MESSAGE_BUCKET
+from schemas.errors import PoisonRecord, TransientFailure
 from schemas.number_types import BucketNumber
 from schemas.records import (
     AnyEntry,
@@ -33,35 +32,30 @@ from schemas.records import (
 )
 from sinks.base.records import Record
 from sinks.base.writer_port import WriteOutcome
-from sinks.cassandra.altered_rows import AlterationRows, altered
+from sinks.cassandra.altered_rows import AlterationRows
+from sinks.cassandra.cassandra_writer import CassandraWriter
+from sinks.cassandra.logged_entries import Logged, MembershipEntry, logged_entries
 from sinks.cassandra.mark_rows import SentMessage, last_message_rows, prepare_last_message
-from sinks.cassandra.requests import (
-    MAX_BIGINT,
-    MAX_PARTITION_KEY_BYTES,
-    Row,
-    execute,
-    prepare_statement,
-    requests_of,
-)
+from sinks.cassandra.requests import Row, execute, prepare_statement, shared_requests
 
 _ROW_OVERHEAD: Final = 128
 """Size of a row in a request without its text, in bytes."""
 
-_MAX_SEQ: Final = MESSAGE_BUCKET * (1 << 31) - 1
-"""The highest SeqId whose bucket number has 32 bits, as in the tables."""
-
-_MembershipEntry: TypeAlias = ConversationCreated | MembersAdded | MembersRemoved
+_Rows: TypeAlias = Callable[[Sequence[Logged]], Iterable[Sequence[Row]]]
+"""Makes the rows of one step."""
 
 
-class _Logged(NamedTuple):
-    """An entry, its bytes in the log, and its position in the batch."""
+class StorePart(Enum):
+    """The kinds of rows that an entry has."""
 
-    origin: int
-    entry: AnyEntry
-    text: str
+    MEMBERSHIP = "membership"
+    ALTERATION = "alteration"
+    MESSAGE = "message"
+    OWN_MARK = "own mark"
+    CONVERSATION = "conversation"
 
 
-class MessageWriter:
+class MessageWriter(CassandraWriter):
     """Writes entries in four steps, each durable before the next begins.
 
     1. Memberships, so that read access is known before a message becomes visible.
@@ -81,7 +75,7 @@ class MessageWriter:
     """
 
     def __init__(self, session: Session) -> None:
-        self._session = session
+        super().__init__(session)
         self._by_user = prepare_statement(
             session,
             "INSERT INTO membership_by_user "
@@ -109,16 +103,31 @@ class MessageWriter:
         )
         self._last_message = prepare_last_message(session)
         self._alterations = AlterationRows(session)
+        self._rows_of: dict[StorePart, _Rows] = {
+            StorePart.MEMBERSHIP: self._membership_rows,
+            StorePart.ALTERATION: self._alteration_rows,
+            StorePart.MESSAGE: self._message_rows,
+            StorePart.OWN_MARK: self._own_mark_rows,
+            StorePart.CONVERSATION: self._conversation_rows,
+        }
 
     def write(self, records: Sequence[Record]) -> WriteOutcome:
         """See `sinks.base.writer_port.StoreWriter.write`."""
-        logged, poison = _decode(records)
-        for rows in (
+        steps = (
             self._membership_rows,
             self._second_rows,
             self._alteration_rows,
             self._conversation_rows,
-        ):
+        )
+        return self._write_steps(records, steps)
+
+    def write_part(self, part: StorePart, records: Sequence[Record]) -> WriteOutcome:
+        """Writes only the rows of one kind, as a step of `write`."""
+        return self._write_steps(records, [self._rows_of[part]])
+
+    def _write_steps(self, records: Sequence[Record], steps: Iterable[_Rows]) -> WriteOutcome:
+        logged, poison = logged_entries(records)
+        for rows in steps:
             refused = self._write_all(rows(logged))
             poison += refused
             refused_indexes = {each.index for each in refused}
@@ -131,19 +140,17 @@ class MessageWriter:
         Raises:
             TransientFailure: A row is not durable, so that the next step must not begin.
         """
-        outcome = execute(
-            self._session, (request for rows in partitions for request in requests_of(rows))
-        )
+        outcome = execute(self.session, shared_requests(partitions))
         if outcome.to_retry:
             raise TransientFailure(outcome.retry_reason)
         return outcome.poison
 
-    def _membership_rows(self, logged: Iterable[_Logged]) -> Iterable[list[Row]]:
+    def _membership_rows(self, logged: Iterable[Logged]) -> Iterable[list[Row]]:
         """Step 1."""
         users: defaultdict[tuple[str, BucketNumber], list[Row]] = defaultdict(list)
         buckets: defaultdict[tuple[str, BucketNumber], list[Row]] = defaultdict(list)
         for origin, entry, _ in logged:
-            if isinstance(entry, _MembershipEntry):
+            if isinstance(entry, MembershipEntry):
                 conv = entry.conv_id
                 user_bucket_id = user_bucket(conv)
                 for user in entry.members:
@@ -157,18 +164,19 @@ class MessageWriter:
                     buckets[conv, bucket].append(Row(by_conv, origin, size))
         return [*users.values(), *buckets.values()]
 
-    def _second_rows(self, logged: Sequence[_Logged]) -> Iterable[Sequence[Row]]:
+    def _second_rows(self, logged: Sequence[Logged]) -> Iterable[Sequence[Row]]:
         """Step 2."""
+        return itertools.chain(self._message_rows(logged), self._own_mark_rows(logged))
+
+    def _own_mark_rows(self, logged: Iterable[Logged]) -> Iterable[Sequence[Row]]:
         sent_messages = (
             SentMessage(origin, entry.conv_id, entry.sender, entry.seq, entry.messages)
             for origin, entry, _ in logged
             if isinstance(entry, MessageSent)
         )
-        return itertools.chain(
-            self._message_rows(logged), last_message_rows(self._last_message, sent_messages)
-        )
+        return last_message_rows(self._last_message, sent_messages)
 
-    def _message_rows(self, logged: Iterable[_Logged]) -> Iterable[list[Row]]:
+    def _message_rows(self, logged: Iterable[Logged]) -> Iterable[list[Row]]:
         buckets: defaultdict[tuple[str, BucketNumber], list[Row]] = defaultdict(list)
         for origin, entry, text in logged:
             bucket = message_bucket(entry.seq)
@@ -179,11 +187,11 @@ class MessageWriter:
             buckets[entry.conv_id, bucket].append(row)
         return buckets.values()
 
-    def _alteration_rows(self, logged: Iterable[_Logged]) -> Iterable[Sequence[Row]]:
+    def _alteration_rows(self, logged: Iterable[Logged]) -> Iterable[Sequence[Row]]:
         """Step 3."""
         return self._alterations.rows((origin, entry) for origin, entry, _ in logged)
 
-    def _conversation_rows(self, logged: Iterable[_Logged]) -> Iterable[list[Row]]:
+    def _conversation_rows(self, logged: Iterable[Logged]) -> Iterable[list[Row]]:
         """Step 4. Only the values that no later entry of the batch overwrites."""
         latest: dict[str, dict[tuple[str, ...], Row]] = {}
         for origin, entry, _ in sorted(logged, key=lambda item: item.entry.seq):
@@ -195,14 +203,14 @@ class MessageWriter:
         return [list(rows.values()) for rows in latest.values()]
 
 
-def _row_by_conversation(entry: _MembershipEntry) -> dict[str, int | bool | str | None]:
+def _row_by_conversation(entry: MembershipEntry) -> dict[str, int | bool | str | None]:
     """The row of ``membership_by_conversation``. A leave overwrites the rule of the join."""
     is_leave = isinstance(entry, MembersRemoved)
     rule = None if isinstance(entry, MembersRemoved) else entry.history
     return {"seq": entry.seq, "joined": not is_leave, "history_rule": rule, "at": entry.at}
 
 
-def row_by_user(entry: _MembershipEntry, user: str) -> dict[str, int | bool | str]:
+def row_by_user(entry: MembershipEntry, user: str) -> dict[str, int | bool | str]:
     """The row of ``membership_by_user``: `memberships` defines its ``place``."""
     common = {"seq": entry.seq, "messages": entry.messages, "at": entry.at}
     if isinstance(entry, MembersRemoved):
@@ -217,9 +225,9 @@ def row_by_user(entry: _MembershipEntry, user: str) -> dict[str, int | bool | st
 def _columns(entry: AnyEntry) -> Iterator[dict[str, str | int]]:
     """The columns of ``conversation`` that an entry sets, in groups that are set as a whole."""
     yield {"head": entry.seq, "messages": entry.messages, "at": entry.at}
-    if isinstance(entry, _MembershipEntry | FanoutChanged):
+    if isinstance(entry, MembershipEntry | FanoutChanged):
         yield {"mode": entry.mode}
-    if isinstance(entry, _MembershipEntry) and entry.member_count is not UNSET:
+    if isinstance(entry, MembershipEntry) and entry.member_count is not UNSET:
         yield {"member_count": entry.member_count}
     if isinstance(entry, ConversationDescribed):
         if entry.name is not UNSET:
@@ -240,34 +248,3 @@ def _text_bytes(columns: dict[str, str | int]) -> int:
 
 def _kind(entry: AnyEntry) -> str:
     return str(entry.__struct_config__.tag)
-
-
-def _decode(records: Sequence[Record]) -> tuple[list[_Logged], list[PoisonRecord]]:
-    """The entries of a batch, and the records that are not entries."""
-    logged: list[_Logged] = []
-    poison: list[PoisonRecord] = []
-    for index, record in enumerate(records):
-        try:
-            entry = decode_entry(record.value)
-            text = (record.value or b"").decode()
-            _check_range(entry)
-        except UnicodeDecodeError:
-            poison.append(PoisonRecord(index, "the record is not UTF-8"))
-        except UndecodableRecord as error:
-            poison.append(PoisonRecord(index, str(error)))
-        else:
-            logged.append(_Logged(index, entry, text))
-    return logged, poison
-
-
-def _check_range(entry: AnyEntry) -> None:
-    if not (0 < entry.seq <= _MAX_SEQ and 0 <= entry.at <= MAX_BIGINT):
-        raise UndecodableRecord("the SeqId or the time is out of its range")
-    if any(not 0 < seq < entry.seq for seq in altered(entry)):
-        raise UndecodableRecord("it alters an entry that is not before it")
-    named = entry.members if isinstance(entry, _MembershipEntry) else ()
-    if any(
-        len(each.encode()) > MAX_PARTITION_KEY_BYTES
-        for each in (entry.conv_id, entry.sender, *named)
-    ):
-        raise UndecodableRecord("an id is too long")

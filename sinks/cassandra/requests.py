@@ -7,18 +7,20 @@ without a limit, and it builds all requests but the first ones in the driver's e
 
 from __future__ import annotations
 
+import itertools
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Semaphore
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
-from cassandra import InvalidRequest
+from cassandra import InvalidRequest, Unauthorized
 from cassandra.cluster import Session
 from cassandra.query import BatchStatement, BatchType, BoundStatement, PreparedStatement, Statement
 from msgspec import Struct
 
 from backends.cassandra.driver_errors import DRIVER_ERRORS, TRANSIENT_ERRORS
-from backends.cassandra.session import REQUEST_SECONDS
+from backends.cassandra.session import REQUEST_SECONDS, not_permitted
 from schemas.errors import FatalFailure, PoisonRecord, TransientFailure
 from sinks.base.writer_port import WriteOutcome
 
@@ -27,6 +29,15 @@ MAX_ROWS: Final = 100
 
 MAX_BYTES: Final = 64 * 1024
 """Bytes in one request, unless a single row is larger."""
+
+MAX_SHARED_PARTITIONS: Final = 10
+"""Partitions in one request. The server warns about requests with more partitions."""
+
+SMALL_PARTITION: Final = 10
+"""A partition with fewer rows shares its request with other partitions."""
+
+MAX_SHARED_BYTES: Final = 32 * 1024
+"""Bytes in a request of several partitions. Cassandra refuses such a request above 50 KiB."""
 
 IN_FLIGHT: Final = 32
 """Requests in flight, 2 MiB in all. The driver refuses requests when many large ones are in
@@ -78,10 +89,7 @@ ItemT = TypeVar("ItemT")
 
 
 class Request(NamedTuple):
-    """The rows of one request: rows of one partition, and possibly one related row of another.
-
-    Or one row for each of a few partitions.
-    """
+    """The rows of one request: rows of one partition, or few rows of each of a few partitions."""
 
     rows: Sequence[Row]
 
@@ -124,6 +132,30 @@ def grouped(
 def requests_of(rows: Iterable[Row]) -> Iterator[Request]:
     """Cuts rows that may be in one request into requests."""
     return map(Request, grouped(rows, lambda row: (1, row.size), (MAX_ROWS, MAX_BYTES)))
+
+
+def shared_requests(partitions: Iterable[Sequence[Row]]) -> Iterator[Request]:
+    """Cuts the rows of many partitions into requests; small partitions share requests.
+
+    Partitions of different tables share no request, so that a missing table is recognised.
+
+    Args:
+        partitions: The rows of each partition.
+    """
+    small: defaultdict[PreparedStatement, list[Sequence[Row]]] = defaultdict(list)
+    for rows in partitions:
+        if len(rows) < SMALL_PARTITION and _bytes_of(rows) <= MAX_SHARED_BYTES:
+            small[rows[0].insert.prepared_statement].append(rows)
+        else:
+            yield from requests_of(rows)
+    bounds = MAX_SHARED_PARTITIONS, MAX_SHARED_BYTES
+    for same_table in small.values():
+        for chosen in grouped(same_table, lambda rows: (1, _bytes_of(rows)), bounds):
+            yield Request(list(itertools.chain.from_iterable(chosen)))
+
+
+def _bytes_of(rows: Iterable[Row]) -> int:
+    return sum(row.size for row in rows)
 
 
 def execute(session: Session, requests: Iterable[Request]) -> WriteOutcome:
@@ -231,8 +263,11 @@ def _transient(error: Exception) -> TransientFailure:
     """Converts an error of the driver.
 
     Raises:
+        AccessRefused: The role of the client lacks a permission.
         FatalFailure: A retry cannot solve the error.
     """
+    if isinstance(error, Unauthorized):
+        raise not_permitted(error) from error
     name = f"{type(error).__name__} from Cassandra"
     if isinstance(error, TRANSIENT_ERRORS):
         return TransientFailure(name)

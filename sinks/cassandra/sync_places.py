@@ -1,4 +1,4 @@
-"""Converts the sync records of a flush to references for their recipients, and to read marks."""
+"""Converts the sync records of a flush to references, to read marks and to mutes."""
 
 from __future__ import annotations
 
@@ -7,15 +7,23 @@ from typing import Final, NamedTuple, get_args
 
 from msgspec import Struct
 
-from schemas.codec import decode_position
+from schemas.codec import decode_position, decode_sync_record
 from schemas.errors import PoisonRecord, UndecodableRecord
 from schemas.limits import MAX_ENTRY_BYTES
-from schemas.number_types import Offset, SeqId, ShardNumber, SyncSeqId
+from schemas.number_types import Milliseconds, Offset, SeqId, ShardNumber, SyncSeqId
 from schemas.recipients import SEPARATOR, recipients_of
-from schemas.records import MAX_ID_LENGTH, AnyEntry, AnyReply, EntryPosition, ReadMarked, Retracted
+from schemas.records import (
+    MAX_ID_LENGTH,
+    AnyEntry,
+    AnyReply,
+    ConversationMuted,
+    EntryPosition,
+    ReadMarked,
+    Retracted,
+)
 from schemas.sync_seq import epoch_of, sync_seq
 from sinks.base.records import Record
-from sinks.cassandra.mark_rows import Marked
+from sinks.cassandra.mark_rows import Marked, Muted
 from sinks.cassandra.requests import MAX_BIGINT, MAX_PARTITION_KEY_BYTES
 
 MAX_DELIVERIES: Final = 200_000
@@ -36,6 +44,7 @@ def _kind(record: type[Struct]) -> str:
 _ENTRIES: Final = frozenset(map(_kind, get_args(AnyEntry)))
 _REPLIES: Final = frozenset(map(_kind, (*get_args(AnyReply), Retracted)))
 _READ_MARKED: Final = _kind(ReadMarked)
+_MUTED: Final = _kind(ConversationMuted)
 
 
 class SyncPlacement(Struct, frozen=True, gc=False):
@@ -57,10 +66,11 @@ class SyncPlacement(Struct, frozen=True, gc=False):
 
 
 class Sorted(NamedTuple):
-    """The records of a flush by their key; the read marks among them; the poison."""
+    """The records of a flush by their key; the read marks and mutes among them; the poison."""
 
     by_key: dict[bytes, list[SyncPlacement]]
     marks: list[Marked]
+    mutes: list[Muted]
     poison: list[PoisonRecord]
 
 
@@ -83,6 +93,7 @@ def sort_out(records: Sequence[Record], flush: range) -> Sorted:
     """Decodes and groups the records of one flush."""
     by_key: dict[bytes, list[SyncPlacement]] = {}
     marks: list[Marked] = []
+    mutes: list[Muted] = []
     poison: list[PoisonRecord] = []
     bases = {each: _first_place(each) for each in {r.partition for r in records}}
     for origin in flush:
@@ -96,17 +107,30 @@ def sort_out(records: Sequence[Record], flush: range) -> Sorted:
             position = decode_position(record.value)
             seq, conv_id = position.seq, position.conv_id
             reply = _reply(position, record.value or b"")
+            until = _until(record.value) if position.kind == _MUTED else None
         except UndecodableRecord as error:
             poison.append(PoisonRecord(origin, str(error)))
             continue
-        places.append(
-            SyncPlacement(
-                origin, SyncSeqId(bases[record.partition] | record.offset), conv_id, seq, reply
-            )
-        )
+        place = SyncSeqId(bases[record.partition] | record.offset)
+        places.append(SyncPlacement(origin, place, conv_id, seq, reply))
         if position.kind == _READ_MARKED:
             marks += [Marked(origin, conv_id, u.decode(), seq) for u in recipients_of(key)]
-    return Sorted({key: places for key, places in by_key.items() if places}, marks, poison)
+        elif until is not None:
+            users = recipients_of(key)
+            mutes += [Muted(origin, conv_id, user.decode(), place, until) for user in users]
+    by_key = {key: places for key, places in by_key.items() if places}
+    return Sorted(by_key, marks, mutes, poison)
+
+
+def _until(value: bytes | None) -> Milliseconds:
+    """The end of a mute.
+
+    Raises:
+        UndecodableRecord: The record has none.
+    """
+    record = decode_sync_record(value)
+    assert isinstance(record, ConversationMuted)  # noqa: S101 - by its kind
+    return record.until
 
 
 def _first_place(partition: int) -> SyncSeqId:

@@ -1,6 +1,6 @@
 """Sync timelines in Cassandra: tables ``sync``, ``sync_bucket`` and ``sync_expiry``.
 
-Also the read marks in sync timelines, which do not expire: table ``read_mark``.
+Also the read marks and mutes in sync timelines, which do not expire: table ``read_mark``.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from typing import Final, TypeAlias
 
 from cassandra.cluster import Session
@@ -19,7 +19,15 @@ from schemas.settings import Settings
 from sinks.base.counts import NO_COUNTS, added
 from sinks.base.records import Record
 from sinks.base.writer_port import WriteOutcome
-from sinks.cassandra.mark_rows import Marked, marked_rows, prepare_marked
+from sinks.cassandra.cassandra_writer import CassandraWriter
+from sinks.cassandra.mark_rows import (
+    Marked,
+    Muted,
+    marked_rows,
+    muted_rows,
+    prepare_marked,
+    prepare_muted,
+)
 from sinks.cassandra.recent_texts import Recent
 from sinks.cassandra.requests import (
     REFUSED_BY_SERVER,
@@ -63,7 +71,7 @@ _INSERT_ROW: Final = (
 _pack_int: Final = struct.Struct(">i").pack
 
 
-class SyncWriter:
+class SyncWriter(CassandraWriter):
     """Writes the references of one flush to one recipient and bucket as one row.
 
     A row has all records of its recipient between the row below and its own key, so that a reader
@@ -115,7 +123,7 @@ class SyncWriter:
         refresh = max(1, lifetime // _REFRESHES_IN_A_LIFETIME)
         self._listing_ttl = _pack_int(self._retention.ttl + 2 * refresh)
         self._listed: Recent[Pair] = Recent(LISTED_PAIRS, refresh, monotonic)
-        self.session = session
+        super().__init__(session)
         self._insert_row = prepare_statement(session, _INSERT_ROW.format(ttl=self._retention.ttl))
         self._insert_pair = prepare_statement(
             session, "INSERT INTO sync_bucket (user_id, bucket) VALUES (?, ?) USING TTL ?"
@@ -126,14 +134,15 @@ class SyncWriter:
             "VALUES (?, ?, ?, ?) USING TIMESTAMP ?",
         )
         self._insert_mark = prepare_marked(session)
+        self._insert_mute = prepare_muted(session)
 
     def write(self, records: Sequence[Record]) -> WriteOutcome:
         """See `Writer.write`. Raises temporary failures, by rule 2 above."""
         poison: dict[int, PoisonRecord] = {}
         counts = NO_COUNTS
         for flush in flushes_of(records):
-            by_key, marks, undecodable = sort_out(records, flush)
-            refused = self.mark(marks)
+            by_key, marks, mutes, undecodable = sort_out(records, flush)
+            refused = self.mark(marks, mutes)
             now, sides = self._sides(timelines_of(by_key))
             refused += self._deliver(now, sides)
             if self._contacts is not None:
@@ -179,13 +188,13 @@ class SyncWriter:
                 return [PoisonRecord(origin, REFUSED_BY_SERVER) for origin in origins]
             waiting = later
 
-    def mark(self, marks: Sequence[Marked]) -> list[PoisonRecord]:
-        """Writes read marks; returns the refused ones.
+    def mark(self, marks: Sequence[Marked], mutes: Sequence[Muted] = ()) -> list[PoisonRecord]:
+        """Writes read marks and mutes; returns the refused ones.
 
         Raises:
-            TransientFailure: A read mark was not written.
+            TransientFailure: A read mark or a mute was not written.
         """
-        rows = marked_rows(self._insert_mark, marks)
+        rows = chain(marked_rows(self._insert_mark, marks), muted_rows(self._insert_mute, mutes))
         outcome = execute(
             self.session, (request for part in rows for request in requests_of(part))
         )

@@ -64,9 +64,9 @@ class _Source(Struct, omit_defaults=True):
 
 
 def documents_of(
-    settings: Settings, records: Sequence[Record]
+    settings: Settings, records: Sequence[Record], generation: int = 0
 ) -> tuple[list[SearchDocument], list[PoisonRecord]]:
-    """The documents of a batch, and the records that are not entries.
+    """The documents of a batch for a generation of the index, and the records that are no entries.
 
     Entries that change no message have no document.
     """
@@ -76,14 +76,17 @@ def documents_of(
         try:
             entry = decode_entry(record.value)
             if isinstance(entry, MessageSent | MessageEdited | MessageRecalled):
-                documents.append(_document(settings, origin, entry))
+                documents.append(_document(settings, origin, entry, generation))
         except UndecodableRecord as error:
             poison.append(PoisonRecord(origin, str(error)))
     return documents, poison
 
 
 def _document(
-    settings: Settings, origin: int, entry: MessageSent | MessageEdited | MessageRecalled
+    settings: Settings,
+    origin: int,
+    entry: MessageSent | MessageEdited | MessageRecalled,
+    generation: int,
 ) -> SearchDocument:
     """The document of a message after this entry.
 
@@ -99,7 +102,7 @@ def _document(
     if not 0 < seq <= entry.seq <= _MAX_VERSION:
         raise UndecodableRecord("the SeqId is out of its range")
     try:
-        index = index_name(settings, at)
+        index = index_name(settings, at, generation)
     except (ValueError, OverflowError, OSError):
         raise UndecodableRecord("the time is out of its range") from None
     target = _Target(index, document_id(entry.conv_id, seq), entry.conv_id, entry.seq)

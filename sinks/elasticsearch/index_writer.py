@@ -10,8 +10,10 @@ from typing import Final, NamedTuple
 
 from elasticsearch import ApiError, Elasticsearch, TransportError
 
+from backends.elasticsearch.generations import GenerationState, read_generation
 from backends.elasticsearch.index import create_index
 from schemas.errors import (
+    AccessRefused,
     ConfigurationError,
     PoisonRecord,
     ServerUnavailable,
@@ -42,6 +44,8 @@ _NOT_OF_A_DOCUMENT: Final = re.compile(
 """Types of errors of an index, of the cluster or of the user. They are never poison, whatever
 their status: a closed index answers 400 for each document."""
 
+_CHECK_SECONDS: Final = 3.0
+
 ALIAS_SECONDS: Final = 10.0
 """Interval at which the writer checks that the searched alias includes its indices."""
 
@@ -67,10 +71,16 @@ class SearchWriter:
     A fault of an index, the alias, the cluster or the user is a `TransientFailure`: the sink logs
     the fault, waits, and continues after the repair.
 
+    The writer reads the number of the generation at its start and after each failure. `im reindex`
+    blocks the indices of a generation before another one becomes current, so a writer that has
+    read an old number writes nothing: it fails, and reads the number again.
+
     Args:
         client: A client without retries.
         settings: The settings of the deployment, which name the indices.
         clock: Monotonic time in seconds.
+        building: Write to this generation, which is not searched yet; by default to the current
+            one.
     """
 
     def __init__(
@@ -78,17 +88,42 @@ class SearchWriter:
         client: Elasticsearch,
         settings: Settings,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        building: int | None = None,
     ) -> None:
         self._client = client
         self._settings = settings
+        self._building = building
+        self._generation: int | None = building
         self._indices: dict[str, float] = {}
         """The existing indices, with the time when the alias last included each."""
         self._clock = clock
 
+    def not_reachable(self) -> str | None:
+        """See `sinks.base.writer_port.CheckedWriter`."""
+        client = self._client.options(request_timeout=_CHECK_SECONDS)
+        try:
+            is_there = client.indices.exists_alias(name=self._settings.index_alias)
+        except (ApiError, TransportError):
+            return "Elasticsearch does not answer"
+        return None if is_there else "the alias of the index does not exist"
+
     def write(self, records: Sequence[Record]) -> WriteOutcome:
         """See `sinks.base.writer_port.StoreWriter.write`."""
-        documents, poison = documents_of(self._settings, records)
-        self._create_indices(documents)
+        try:
+            outcome = self._write(records)
+        except TransientFailure:
+            self._generation = self._building
+            raise
+        if outcome.to_retry:
+            self._generation = self._building
+        return outcome
+
+    def _write(self, records: Sequence[Record]) -> WriteOutcome:
+        generation = self._state().current if self._generation is None else self._generation
+        self._generation = generation
+        documents, poison = documents_of(self._settings, records, generation)
+        self._create_indices(documents, generation)
         fates = [fate for bulk in bulks_of(documents) for fate in self._send(bulk)]
         failed = [fate for fate in fates if fate.status not in _DURABLE]
         poison += [
@@ -102,20 +137,34 @@ class SearchWriter:
         retry_reason = f"{to_retry[0].error} from Elasticsearch" if to_retry else ""
         return WriteOutcome(poison, [fate.document.origin for fate in to_retry], retry_reason)
 
-    def _create_indices(self, documents: Iterable[SearchDocument]) -> None:
+    def _create_indices(self, documents: Iterable[SearchDocument], generation: int) -> None:
         now = self._clock()
         for document in documents:
             checked_at = self._indices.get(document.index_name)
             if checked_at is None:
-                self._create_index(document.at)
+                self._create_index(document.at, generation)
             if checked_at is None or now - checked_at >= ALIAS_SECONDS:
-                self._check_alias(document.index_name)
+                if self._building is None:
+                    self._check_alias(document.index_name)
                 self._indices[document.index_name] = now
 
-    def _create_index(self, at: Milliseconds) -> None:
+    def _create_index(self, at: Milliseconds, generation: int) -> None:
+        searched = self._building is None
         try:
-            create_index(self._client, self._settings, at)
-        except (ConfigurationError, ServerUnavailable) as error:
+            create_index(self._client, self._settings, at, generation, searched=searched)
+        except (ConfigurationError, AccessRefused, ServerUnavailable) as error:
+            raise TransientFailure(str(error)) from error
+        # `im reindex` sets `switching` before it blocks the indices that exist. So it has seen
+        # this index if the state is read after the creation and is not `switching`.
+        if searched:
+            state = self._state()
+            if state.switching or state.current != generation:
+                raise TransientFailure("`im reindex` replaces the index now")
+
+    def _state(self) -> GenerationState:
+        try:
+            return read_generation(self._client, self._settings).state
+        except (ConfigurationError, AccessRefused, ServerUnavailable) as error:
             raise TransientFailure(str(error)) from error
 
     def _check_alias(self, index: str) -> None:

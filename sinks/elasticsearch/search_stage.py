@@ -11,12 +11,12 @@ from backends.identity.index_claim import check_index, claim_index
 from schemas.deployment import Deployment
 from schemas.number_types import Milliseconds
 from schemas.settings import Settings
-from sinks.base.writer_port import StoreWriter
+from sinks.base.writer_port import CheckedWriter
 from sinks.elasticsearch.index_writer import SearchWriter
 
 
 @contextmanager
-def open_writer(settings: Settings, deployment: Deployment) -> Iterator[StoreWriter]:
+def open_writer(settings: Settings, deployment: Deployment) -> Iterator[CheckedWriter]:
     """Connects to Elasticsearch, checks whose index it is, and creates a missing index.
 
     Raises:

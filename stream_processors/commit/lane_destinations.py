@@ -12,10 +12,10 @@ from backends.sync_layout.recipient_topics import RecipientTopics
 from schemas.number_types import FIRST_EPOCH, EpochNumber
 from schemas.settings import Settings
 from stream_processors.commit.newest_epoch import NewestEpoch
+from stream_processors.commit.producer_settings import TRANSACTION_SECONDS
 from stream_processors.commit.recipient_topic_destinations import RecipientTopicDestinations
 from stream_processors.commit.shard_destinations import ShardDestinations
 from stream_processors.commit.sync_destinations import SyncDestinations
-from stream_processors.commit.transaction import TRANSACTION_SECONDS
 
 
 class LaneDestinations(Protocol):

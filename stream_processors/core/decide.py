@@ -32,6 +32,7 @@ from schemas.records import (
     EditMessage,
     MarkRead,
     MessageSent,
+    MuteConversation,
     RecallMessage,
     Rejected,
     RemoveMembers,
@@ -42,6 +43,7 @@ from stream_processors.core.alteration import edit, mentioned, recall
 from stream_processors.core.digest import digest_of
 from stream_processors.core.marks import decide_mark
 from stream_processors.core.membership import Draft, MembershipCommand
+from stream_processors.core.mutes import decide_mute
 from stream_processors.core.outcome import Accept, AddressedEntry, Decision, Effect, Refuse
 from stream_processors.core.recent import RememberedMessage
 from stream_processors.core.refusal import Refused, check_content, check_described, existing
@@ -78,6 +80,8 @@ def decide(
     past = _past_without_window(conversation, command, strangers) if window is None else window
     if type(command) is MarkRead:  # a third of the cost of isinstance
         return decide_mark(conversation, past, command, at)
+    if type(command) is MuteConversation:
+        return decide_mute(conversation, past, command, at)
     digest = digest_of(command)
     if command.client_msg_id <= past.newest:
         return repeated_outcome(command, past, digest, at)

@@ -6,8 +6,18 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from schemas.errors import RejectionCode
 from schemas.number_types import NO_SEQ, SeqId
-from schemas.records import AnyCommand, AnyEntry, AnyReply, ReadMarked, Rejected, Retracted
+from schemas.records import (
+    AnyCommand,
+    AnyEntry,
+    AnyReply,
+    ConversationMuted,
+    MuteConversation,
+    ReadMarked,
+    Rejected,
+    Retracted,
+)
 from stream_processors.core.recent import RememberedMessage, UnalteredMessage
 from stream_processors.core.state import Conversation, ConversationState, MemberRead, StateChange
 from stream_processors.core.strangers import Strangers
@@ -98,12 +108,8 @@ class Refuse(Struct, frozen=True, gc=False):
         Returns:
             As `Accept.apply_to`.
         """
-        command = self.command
-        window = conversation.window_of(command)
-        if window is None:
-            window = conversation.open_window(command, strangers)
-        first = window.append(command.client_msg_id, NO_SEQ, self.digest, self.reply.code)
-        return window if first else None
+        code = self.reply.code
+        return _remember(conversation, strangers, self.command, NO_SEQ, self.digest, code)
 
 
 class Mark(Struct, frozen=True, gc=False):
@@ -113,5 +119,32 @@ class Mark(Struct, frozen=True, gc=False):
     change: MemberRead
 
 
-Decision = Accept | Mark | AnyReply
+class Mute(Struct, frozen=True, gc=False):
+    """A mute takes effect. It has no entry, but its id is remembered."""
+
+    record: ConversationMuted
+    command: MuteConversation
+    digest: int
+
+    def apply_to(self, conversation: Conversation, strangers: Strangers) -> Window | None:
+        """Remembers the id. Returns as `Accept.apply_to`."""
+        return _remember(conversation, strangers, self.command, self.record.seq, self.digest)
+
+
+def _remember(  # noqa: PLR0913, PLR0917 - the fields of a decided id
+    conversation: Conversation,
+    strangers: Strangers,
+    command: AnyCommand,
+    seq: SeqId,
+    digest: int,
+    code: RejectionCode | None = None,
+) -> Window | None:
+    """Remembers a decided id; returns the window if this is its first touched id."""
+    window = conversation.window_of(command)
+    if window is None:
+        window = conversation.open_window(command, strangers)
+    return window if window.append(command.client_msg_id, seq, digest, code) else None
+
+
+Decision = Accept | Mark | Mute | AnyReply
 """Either the command takes effect, or its sender gets a reply."""

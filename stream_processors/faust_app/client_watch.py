@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import faust
 
-from schemas.errors import ClientEnded
+from schemas.errors import AccessRefused, ClientEnded
 
 WATCH_SECONDS: Final = 1.0
 
@@ -25,7 +25,8 @@ log = logging.getLogger(__name__)
 def watch(app: faust.App, beat: Callable[[], None]) -> None:
     """Starts to monitor an app, in a thread that ends with the app.
 
-    Ends the process with `ClientEnded` when a background task of the Kafka client has ended.
+    Ends the process with `ClientEnded` when a background task of the Kafka client has ended, and
+    with `AccessRefused` when the broker refuses the client.
 
     Args:
         app: An app with a `stream_processors.faust_app.fetching.HoldingConsumer`.
@@ -43,6 +44,9 @@ def _watch(app: Any, beat: Callable[[], None]) -> None:
         with contextlib.suppress(RuntimeError):  # the event loop and the app have ended
             app.loop.call_soon_threadsafe(beat)
             error = consumer.ended()
+            if isinstance(error, AccessRefused) and not app.should_stop:
+                log.critical("ends: %s", error)
+                os._exit(error.exit_code)
             if error is not None and not app.should_stop:
                 log.critical("the sequencer ends: a task of the Kafka client ended: %r", error)
                 os._exit(ClientEnded.exit_code)

@@ -21,19 +21,28 @@ lane sets the start offset when it has its state and Faust's rebalance is comple
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Iterator
 from typing import Any, Final
 
 import faust
 from aiokafka import TopicPartition
 from aiokafka.consumer import fetcher
-from aiokafka.errors import CorruptRecordException, IllegalStateError, KafkaError
+from aiokafka.errors import (
+    CorruptRecordException,
+    GroupAuthorizationFailedError,
+    IllegalStateError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+)
 from faust.transport.consumer import RecordMap
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP
 
+from schemas.errors import AccessRefused
 from schemas.number_types import Offset
 from stream_processors.sequencing.fetched_batches import FetchedBatch, FetchedBatches
 
@@ -45,6 +54,17 @@ FETCH_WAIT_MS: Final = 100
 There is one request at a time, and a partition after a hold is in the next request. Faust's own
 1,500 ms would leave a fast lane without work for this time if the other partitions are silent.
 """
+
+
+SMALL_DRAIN: Final = 100
+"""Fetched records that are few: the next records are collected for `DRAIN_SECONDS`."""
+
+DRAIN_SECONDS: Final = 0.005
+"""Pause after few records. Each fetch and each chunk costs the broker and this process the same,
+whatever number of records it has."""
+
+_REFUSALS: Final = (GroupAuthorizationFailedError, TopicAuthorizationFailedError)
+"""The errors of a client without the rules of its role."""
 
 
 class CommittedRecords(fetcher.PartitionRecords):  # type: ignore[misc]
@@ -97,6 +117,7 @@ class FetchThread(AIOKafkaConsumerThread):
     """The thread that communicates with the broker."""
 
     _ended: BaseException | None = None
+    _next_drain = 0.0
 
     def _create_worker_consumer(self, transport: Transport) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -113,6 +134,9 @@ class FetchThread(AIOKafkaConsumerThread):
         max_records: int | None = None,
     ) -> RecordMap:
         """Some records of each partition. Faust's own method would first empty one partition."""
+        pause = self._next_drain - time.monotonic()
+        if pause > 0:
+            await asyncio.sleep(pause)
         drained: dict[TP, list[Any]] = {}
         fetch = super()._fetch_records
         for partition in list(active_partitions):
@@ -120,7 +144,12 @@ class FetchThread(AIOKafkaConsumerThread):
             if consumer._subscription.reassignment_in_progress:  # noqa: SLF001 - no other way
                 return drained
             drained.update(await fetch(consumer, {partition}, 0, max_records))
-        return drained or await fetch(consumer, active_partitions, timeout, max_records)
+        found: RecordMap = drained or await fetch(
+            consumer, active_partitions, timeout, max_records
+        )
+        if 0 < sum(map(len, found.values())) < SMALL_DRAIN:
+            self._next_drain = time.monotonic() + DRAIN_SECONDS
+        return found
 
     def check(self) -> None:
         """Checks the client's background tasks; `ended` returns the error that this finds.
@@ -139,12 +168,19 @@ class FetchThread(AIOKafkaConsumerThread):
         client = self._consumer
         if client is None or client._closed:  # noqa: SLF001 - no other way
             return
+        if client._coordinator is None:  # noqa: SLF001 - the client still connects
+            return
         for task in (client._coordinator._coordination_task, client._fetcher._fetch_task):  # noqa: SLF001
             if task.done() and not task.cancelled():
                 self._ended = task.exception() or RuntimeError("it returned")
                 return
         try:
             client._coordinator.check_errors()  # noqa: SLF001
+        except _REFUSALS as error:  # repeated without end
+            self._ended = AccessRefused(
+                "Kafka does not permit the sequencer to read its topic in its group"
+                f" ({type(error).__name__}): `im acl` has the rules of each role"
+            )
         except KafkaError as error:  # the coordination waits until its error is read
             log.warning("the Kafka client continues after %r", error)
 

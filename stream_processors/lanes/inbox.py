@@ -7,7 +7,6 @@ puts its partition on hold instead: the partition is not fetched until there is 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
@@ -42,35 +41,46 @@ class Feed(Protocol):
 
 
 class Inbox:
-    """A queue from the event loop, which calls `put`, to the thread of a lane, which calls `take`.
+    """A queue from the event loop, which calls `put`, to a writer's thread, which calls `take`.
 
     Args:
         feed: Put on hold when the queue is full, and resumed when there is room. The calls
             alternate, and are always made by the caller of `put` or by ``soon``.
         soon: Makes the event loop call a function, from any thread.
+        arrived: Called by `put` after it has added records.
     """
 
-    def __init__(self, feed: Feed, soon: Callable[[Callable[[], None]], object]) -> None:
+    def __init__(
+        self,
+        feed: Feed,
+        soon: Callable[[Callable[[], None]], object],
+        arrived: Callable[[], object],
+    ) -> None:
         self._feed = feed
         self._soon = soon
         self._next_offset: Offset | None = None
-        self._changed = threading.Condition()
+        self._arrived = arrived
+        self._guard = threading.Lock()
         self._pending: list[SourceRecord] = []
         self._held = 0  # pending records, and records that the lane processes
         self._held_bytes = 0
         self._in_hand = self._bytes_in_hand = 0
         self._is_on_hold = False
         self._stopping = False
-        self._woken = False
 
     @property
     def is_stopping(self) -> bool:
         """Whether `stop` was called."""
         return self._stopping
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether all received records are done."""
+        return not self._held
+
     def begin(self, offset: Offset) -> None:
         """Requests the records from this offset on. Records added before this call are dropped."""
-        with self._changed:
+        with self._guard:
             self._next_offset = offset
         self._soon(self._start)
 
@@ -80,7 +90,7 @@ class Inbox:
         Records that were added before are skipped: a partition may be fetched again from an
         earlier offset.
         """
-        with self._changed:
+        with self._guard:
             fresh = self._fresh(records)
             if not fresh:
                 return
@@ -88,37 +98,24 @@ class Inbox:
             self._pending.extend(fresh)
             self._held += len(fresh)
             self._held_bytes += _bytes_of(fresh)
-            self._changed.notify()
             enough = self._held >= ENOUGH or self._held_bytes >= ENOUGH_BYTES
         if enough and not self._is_on_hold:
             self._is_on_hold = True
             self._feed.hold(True)  # noqa: FBT003 - the only argument
+        self._arrived()
 
-    def take(self, not_before: float) -> list[SourceRecord] | None:
-        """Waits for records, and takes all.
-
-        Args:
-            not_before: Records are collected until this time (`time.monotonic`).
-
-        Returns:
-            The records; None when the lane must stop. Empty after `wake`, and after
-            `IDLE_CHECK_SECONDS` without records.
-        """
-        idle = time.monotonic() + IDLE_CHECK_SECONDS
-        with self._changed:
-            while not self._stopping:
-                wait = (not_before if self._pending else idle) - time.monotonic()
-                if wait <= 0 or self._woken:
-                    self._woken = False
-                    taken, self._pending = self._pending, []
-                    self._in_hand, self._bytes_in_hand = len(taken), self._held_bytes
-                    return taken
-                self._changed.wait(wait)
-        return None
+    def take(self) -> list[SourceRecord]:
+        """Takes all pending records. The records that were taken before must be done."""
+        with self._guard:
+            if self._stopping:
+                return []
+            taken, self._pending = self._pending, []
+            self._in_hand, self._bytes_in_hand = len(taken), self._held_bytes
+            return taken
 
     def done(self, count: int) -> None:
         """Notes that a number of the taken records are committed."""
-        with self._changed:
+        with self._guard:
             had_room = self._has_room
             self._held -= count
             self._in_hand -= count
@@ -129,17 +126,10 @@ class Inbox:
         if has_room and not had_room:
             self._soon(self._let_in)
 
-    def wake(self) -> None:
-        """Makes the waiting or else the next `take` return at once."""
-        with self._changed:
-            self._woken = True
-            self._changed.notify()
-
     def stop(self) -> None:
-        """Drops the pending records; `take` returns None from now on."""
-        with self._changed:
+        """Drops the pending records; `take` returns none from now on."""
+        with self._guard:
             self._stopping = True
-            self._changed.notify()
 
     @property
     def _has_room(self) -> bool:
@@ -158,7 +148,7 @@ class Inbox:
             self._feed.start_at(self._next_offset)
 
     def _let_in(self) -> None:
-        with self._changed:
+        with self._guard:
             has_room = self._has_room
         if has_room and self._is_on_hold and not self._stopping:
             self._is_on_hold = False

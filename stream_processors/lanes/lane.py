@@ -1,37 +1,33 @@
-"""A lane: one source partition, its state, and a thread that runs its transactions.
+"""A lane: one source partition, its state, and the records that wait for its writer.
 
-Records that arrive during a transaction's commit are collected for the next transaction. So small
-chunks merge under load, and one partition computes while another waits for its broker. An
-overloaded lane does not stop the others: only its own partition is put on hold.
+A thread claims the partition, restores its state and adds the lane to the writer. Afterwards the
+thread only checks that records on the broker reach the lane.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from confluent_kafka import Consumer, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaException
 
 from backends.processes.minute_log import MinuteLog
-from schemas.errors import FatalFailure, ServerUnavailable, SourceGap
+from backends.processes.traces import Traces
+from schemas.errors import ServerUnavailable, SourceGap
 from schemas.number_types import Offset
 from schemas.settings import Settings
+from stream_processors.commit.claims import WriterClaims
 from stream_processors.commit.lane_destinations import LaneDestinations
-from stream_processors.commit.transaction import (
-    TRANSACTION_SECONDS,
-    Transaction,
-    transactional_config,
-)
-from stream_processors.commit.turns import Turns
-from stream_processors.lanes.inbox import Feed, Inbox
+from stream_processors.commit.lane_records import LaneRecords
+from stream_processors.lanes.inbox import IDLE_CHECK_SECONDS, Feed, Inbox
+from stream_processors.lanes.lane_metrics import SequencerMetrics
 from stream_processors.lanes.source_check import SourcePartition, check_begin, check_start
 from stream_processors.lanes.starvation import Starvation
+from stream_processors.lanes.writer import Writer, ends_process
 from stream_processors.sequencing.sequencer import Sequencer
 from stream_processors.sequencing.source_record import SourceRecord
 from stream_processors.state.restore import holds_records, restore, source_end
@@ -42,123 +38,122 @@ log = logging.getLogger(__name__)
 _silence: Final = MinuteLog(log)
 """Shared by all lanes, because an outage of the broker affects all of them."""
 
-INTERVAL_SECONDS: Final = 0.02
-"""Minimum time from the begin of one transaction to the begin of the next.
-
-A transaction costs the broker a marker in each partition that it wrote to, and a reader of
-committed records waits for all open transactions. Many small transactions increase the latency: at
-1,000 messages/s the slowest hundredth waits a third longer without this interval. The first
-transaction after a pause begins at once.
-"""
-
-_ending: Final = threading.Lock()
-"""Held by the first lane that ends the process, so that no other lane logs its own failure."""
-
 
 class SharedByLanes(NamedTuple):
     """The parts that all lanes of a worker share.
 
     ``group``: a consumer of the group of the source offsets, possibly without subscription.
     ``check``: checks the deployment's topics before a lane begins; raises `FatalFailure`.
+    ``traces``: makes the spans of sampled commands; None without traces.
+    ``metrics``: count the transactions.
     """
 
     group: Consumer
-    turns: Turns
+    claims: WriterClaims
     destinations: LaneDestinations
     check: Callable[[], None]
+    metrics: SequencerMetrics
+    traces: Traces | None = None
 
 
 class Lane:
-    """Receives chunks of one partition from the event loop, and commits them in its own thread.
+    """Receives chunks of one partition from the event loop; its writer commits them.
 
-    Any failure in the thread ends the process, because its state may be ahead of the log. The next
+    Any failure ends the process, because the state in memory may be ahead of the log. The next
     process starts from the committed state.
 
     Args:
         settings: The settings of the deployment.
         partition: The source partition.
         shared: The parts that all lanes of the worker share.
+        writer: Commits the records.
         feed: Controls the fetching of the records. On hold until the lane has its state.
 
     Attributes:
-        committing_since: When the running transaction began, in monotonic seconds, or None.
+        position: The offset of the next record to commit; None until the lane has its state.
     """
 
     def __init__(
-        self, settings: Settings, partition: int, shared: SharedByLanes, feed: Feed
+        self, settings: Settings, partition: int, shared: SharedByLanes, writer: Writer, feed: Feed
     ) -> None:
         self._settings = settings
         self._partition = partition
         self._shared = shared
-        self._group = shared.group
+        self._writer = writer
         self._source = SourcePartition(settings, partition, shared.group)
-        self._inbox = Inbox(feed, asyncio.get_running_loop().call_soon_threadsafe)
+        self.inbox = Inbox(feed, asyncio.get_running_loop().call_soon_threadsafe, writer.arrived)
         feed.hold(True)  # noqa: FBT003 - the only argument
-        self.committing_since: float | None = None
-        self._thread = threading.Thread(target=self._run, name=f"lane-{partition}", daemon=True)
-        self._thread.start()
+        self.records: LaneRecords
+        self.position: Offset | None = None
+        self._active_at = time.monotonic()
+        self._stopping, self._released = threading.Event(), threading.Event()
+        threading.Thread(target=self._run, name=f"lane-{partition}", daemon=True).start()
 
     def put(self, chunk: Sequence[SourceRecord]) -> None:
         """Adds the next records."""
-        self._inbox.put(chunk)
-
-    def wake(self) -> None:
-        """Makes the lane check for a new epoch even without records. Thread-safe."""
-        self._inbox.wake()
+        self.inbox.put(chunk)
 
     def stop(self) -> None:
         """Drops the pending, uncommitted records. The running transaction continues."""
-        self._inbox.stop()
+        self.inbox.stop()
+        self._stopping.set()
+        self._writer.wake()
 
     def join(self, seconds: float) -> None:
-        """Waits for the end of the running transaction, with a timeout."""
-        self._thread.join(seconds)
+        """Waits until the writer has given the partition up, with a timeout."""
+        self._released.wait(seconds)
+
+    def before(self, records: Sequence[SourceRecord]) -> None:
+        """See `WrittenLane.before`."""
+        sequencer, offset = self.records.sequencer, records[0].offset
+        gap = sequencer.gap_before(offset)
+        if not gap:
+            return
+        check_begin(self._source.name, self._source.begin(), Offset(gap.start))
+        if self._holds_records(gap):
+            raise SourceGap(f"records {gap.start} to {gap.stop - 1} were not delivered")
+        sequencer.skip_to(offset)
+
+    def committed(self) -> None:
+        """See `WrittenLane.committed`."""
+        self.position = self.records.sequencer.progress.next_offset
+        self._active_at = time.monotonic()
+
+    def released(self) -> None:
+        """See `WrittenLane.released`."""
+        self._released.set()
 
     def _run(self) -> None:
-        try:
-            self._sequence()
-        except FatalFailure as failure:
-            _ending.acquire()
-            log.critical("partition %d: %s", self._partition, failure)
-            os._exit(failure.exit_code)
-        # After any error, the lane would write based on a state that is not in the log.
-        except BaseException:
-            _ending.acquire()
-            log.critical("partition %d cannot continue", self._partition, exc_info=True)
-            os._exit(FatalFailure.exit_code)
+        with ends_process(f"partition {self._partition}"):
+            self._begin()
+            starvation = Starvation(self._end, self._holds_records)
+            while not self._stopping.wait(IDLE_CHECK_SECONDS):
+                idle = time.monotonic() - self._active_at
+                if idle >= IDLE_CHECK_SECONDS and self.inbox.is_empty:
+                    self._check(starvation)
 
-    def _sequence(self) -> None:
-        group = self._settings.group("sequencer")
-        config = transactional_config(self._settings, group, self._partition)
-        producer = Producer(config)
-        producer.init_transactions(TRANSACTION_SECONDS)  # fences the previous owner
+    def _begin(self) -> None:
+        assigned_at = time.monotonic()
+        self._writer.await_begin()
+        claim = self._shared.claims.begin(self._partition, self._writer.id)
         self._shared.check()  # before the use of a state and a source that do not belong together
         sequencer = self._restored()
-        destinations = self._shared.destinations.for_lane(producer)
+        claim.commit(sequencer)
+        destinations = self._shared.destinations.for_lane(self._writer.producer)
         destinations.use_epoch(sequencer.progress.epoch)
-        lane_turns = self._shared.turns.join()
-        transaction = Transaction(
-            self._settings, self._partition, producer, self._group.consumer_group_metadata,
-            lane_turns, destinations,
+        self.records = LaneRecords(
+            self._settings, self._partition, sequencer, self._writer.producer, destinations,
+            self._shared.traces,
         )  # fmt: skip
-        starvation = Starvation(self._end, self._holds_records)
-        self._inbox.begin(sequencer.progress.next_offset)
-        begun = -INTERVAL_SECONDS
-        while (records := self._inbox.take(begun + INTERVAL_SECONDS)) is not None:
-            begun = time.monotonic()
-            newest_epoch = self._shared.destinations.newest_epoch()
-            if newest_epoch > sequencer.progress.epoch:
-                with self._committing():
-                    transaction.switch(sequencer, newest_epoch)
-            if records:
-                self._commit_all(sequencer, transaction, records)
-            else:
-                self._check_starvation(starvation, sequencer.progress.next_offset)
-        lane_turns.leave()
+        self._shared.metrics.restored(time.monotonic() - assigned_at)
+        self.position = sequencer.progress.next_offset
+        self._active_at = time.monotonic()
+        self._writer.add(self)
+        self.inbox.begin(sequencer.progress.next_offset)
 
-    def _check_starvation(self, starvation: Starvation, next_offset: Offset) -> None:
+    def _check(self, starvation: Starvation) -> None:
         try:
-            starvation.check(next_offset)
+            starvation.check(self.records.sequencer.progress.next_offset)
         except (KafkaException, ServerUnavailable) as error:
             _silence.warning("partition %d: Kafka does not answer: %s", self._partition, error)
         else:
@@ -182,33 +177,8 @@ class Lane:
         place = self._partition, self._settings.partitions
         return Sequencer(self._settings.limits, conversations, progress, *place)
 
-    def _commit_all(
-        self, sequencer: Sequencer, transaction: Transaction, records: list[SourceRecord]
-    ) -> None:
-        while records and not self._inbox.is_stopping:
-            self._cross_gap(sequencer, records[0].offset)
-            with self._committing():
-                done = transaction.run(sequencer, records)
-            records = records[done:]
-            self._inbox.done(done)
-
-    @contextmanager
-    def _committing(self) -> Iterator[None]:
-        self.committing_since = time.monotonic()
-        yield
-        self.committing_since = None
-
-    def _cross_gap(self, sequencer: Sequencer, offset: Offset) -> None:
-        gap = sequencer.gap_before(offset)
-        if not gap:
-            return
-        check_begin(self._source.name, self._source.begin(), Offset(gap.start))
-        if self._holds_records(gap):
-            raise SourceGap(f"records {gap.start} to {gap.stop - 1} were not delivered")
-        sequencer.skip_to(offset)
-
     def _end(self) -> Offset:
-        return source_end(self._group, self._settings, self._partition)
+        return source_end(self._shared.group, self._settings, self._partition)
 
     def _holds_records(self, offsets: range) -> bool:
         return holds_records(self._settings, self._partition, offsets)

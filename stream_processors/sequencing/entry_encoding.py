@@ -1,8 +1,7 @@
-"""The bytes of the entries of an accepted command, and the error for a failure of this program."""
+"""The bytes of the entries of an accepted command, and the error for a defect of this program."""
 
 from __future__ import annotations
 
-import logging
 from traceback import format_tb
 
 from schemas.codec import encode
@@ -10,7 +9,17 @@ from schemas.errors import UndecodableRecord
 from schemas.limits import MAX_ENTRY_BYTES
 from stream_processors.core.outcome import Accept
 
-log = logging.getLogger(__name__)
+
+class UnexpectedFailure(UndecodableRecord):
+    """An unexpected error, which is a defect of this program.
+
+    Args:
+        error: The error. Only its type and its places are used: its message may quote the record.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(f"it cannot be handled: {type(error).__name__}")
+        self.places = "".join(format_tb(error.__traceback__))
 
 
 def encoded_entries(accept: Accept) -> list[bytes]:
@@ -22,16 +31,8 @@ def encoded_entries(accept: Accept) -> list[bytes]:
     try:
         values = [encode(delivery.entry) for delivery in accept.effect.deliveries]
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise unexpected_failure(error) from None
+        raise UnexpectedFailure(error) from None
     for value in values:
         if len(value) > MAX_ENTRY_BYTES:
             raise UndecodableRecord("its entry would be too long")
     return values
-
-
-def unexpected_failure(error: Exception) -> UndecodableRecord:
-    """The reason of a dead letter for an unexpected error, which is a defect of this program."""
-    name = type(error).__name__
-    # Without the error's message, which may quote the record.
-    log.error("a record cannot be handled: %s\n%s", name, "".join(format_tb(error.__traceback__)))
-    return UndecodableRecord(f"it cannot be handled: {name}")

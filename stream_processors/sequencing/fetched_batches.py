@@ -33,6 +33,7 @@ from stream_processors.sequencing.headerless_records import (
     RejectedRecords,
     SkippedOffsets,
     records_without_headers,
+    without_headers,
 )
 
 PLAIN_BATCH_BYTES: Final = 1024 * 1024
@@ -130,7 +131,7 @@ class FetchedBatch:
         batch = self._batch if unpacked is self._packed else DefaultRecordBatch(unpacked)
         try:
             for record in batch:
-                yield record if not record.headers else _without_headers(record)
+                yield record if not record.headers else without_headers(record)
         except (CorruptRecordException, ValueError):
             # The client skips records that it has had already.
             yield from self._read_without_headers(unpacked)
@@ -152,7 +153,3 @@ class FetchedBatch:
         at = None if timestamp == NO_TIMESTAMP else timestamp
         content, last = content_of(self._packed), self.next_offset - 1
         return RejectedRecords(self.base_offset, at, None, reason, content, last)
-
-
-def _without_headers(record: Any) -> RecordWithoutHeaders:
-    return RecordWithoutHeaders(record.offset, record.timestamp, record.key, record.value)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from aiokafka.errors import CorruptRecordException
+from msgspec import Struct
 
+from backends.processes.request_context import NO_HEADERS, known_headers
 from schemas.dead_letters import ContentDigest, content_of
 from schemas.limits import MAX_RECORD_BYTES
 from schemas.number_types import Milliseconds, Offset
@@ -55,6 +57,31 @@ class RecordWithoutHeaders(NamedTuple):
     timestamp: Milliseconds | None
     key: bytes | None
     value: bytes | None
+
+
+class RecordOfRequest(Struct, frozen=True, gc=False):
+    """A record without its headers, and the ids of its request that were in them."""
+
+    offset: Offset
+    timestamp: Milliseconds | None
+    key: bytes | None
+    value: bytes | None
+    request_id: str | None
+    trace_parent: str | None
+
+
+def without_headers(record: Any) -> RecordWithoutHeaders | RecordOfRequest:
+    """A record of the client, with the known ids in place of its headers.
+
+    The headers of waiting records are not counted, so only short and valid values remain.
+    """
+    known = known_headers(record.headers)
+    if known is NO_HEADERS:
+        return RecordWithoutHeaders(record.offset, record.timestamp, record.key, record.value)
+    request_id, trace_parent = known
+    return RecordOfRequest(
+        record.offset, record.timestamp, record.key, record.value, request_id, trace_parent
+    )
 
 
 def records_without_headers(batch: memoryview) -> Iterator[RecordWithoutHeaders | RejectedRecords]:

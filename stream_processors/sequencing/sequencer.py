@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from backends.kafka.clients import partition_of
@@ -13,12 +14,13 @@ from schemas.number_types import Milliseconds, Offset
 from schemas.records import AnyCommand, AnyReply, Rejected
 from stream_processors.core.decide import decide, refusal_to_remember
 from stream_processors.core.devices import DeviceKey, device_of
-from stream_processors.core.outcome import Accept, Decision, Mark, Refuse
+from stream_processors.core.outcome import Accept, Decision, Mark, Mute, Refuse
 from stream_processors.core.replies import rejected
 from stream_processors.core.state import Conversation, PageOfIds
 from stream_processors.core.window import Window
-from stream_processors.sequencing.entry_encoding import encoded_entries, unexpected_failure
+from stream_processors.sequencing.entry_encoding import UnexpectedFailure, encoded_entries
 from stream_processors.sequencing.headerless_records import RejectedRecords, SkippedOffsets
+from stream_processors.sequencing.outcome_lines import OutcomeLines
 from stream_processors.sequencing.record_writer import RecordWriter, RejectedRecord
 from stream_processors.sequencing.source_record import SourceRecord, command_in
 from stream_processors.state.conversations import Conversations
@@ -55,16 +57,23 @@ class Sequencer:
     ) -> None:
         self._limits = limits
         self._partition, self._partitions = partition, partitions
+        self._lines = OutcomeLines(partition)
         self._conversations = conversations
         self._strangers = conversations.strangers
         self.progress = progress
         self._moved: dict[str, Conversation] = {}
         self._touched: list[_Touched] = []
+        self._rejections: Counter[str] = Counter()
 
     @property
     def counts(self) -> CommandCounts:
         """The counts of the outcomes so far."""
         return self.progress.counts
+
+    def take_rejections(self) -> Counter[str]:
+        """The number of rejected commands by code, since the last call."""
+        taken, self._rejections = self._rejections, Counter()
+        return taken
 
     def gap_before(self, offset: Offset) -> range:
         """The offsets between the last processed record and this one; empty for the next one."""
@@ -96,8 +105,10 @@ class Sequencer:
             if isinstance(decision, Accept):  # nearly all decisions are
                 values = encoded_entries(decision)
         except UndecodableRecord as error:
-            return self._dead_letter(record, str(error), writer)
+            return self._dead_letter(record, error, writer)
         if not isinstance(decision, Accept):
+            if isinstance(decision, Rejected):
+                self._lines.rejected(record, decision, is_known=conversation is not None)
             return self._complete_without_entry(conversation, command, decision, writer)
         if conversation is None:
             conversation = self._conversations.get_or_make(command.conv_id)
@@ -133,9 +144,9 @@ class Sequencer:
         command, at = command_in(record)
         self.progress.next_offset = Offset(record.offset + 1)
         conversation = self._conversations.get(command.conv_id)
-        return self._complete_without_entry(
-            conversation, command, rejected(command, at, code), writer
-        )
+        reply = rejected(command, at, code)
+        self._lines.rejected(record, reply, is_known=conversation is not None)
+        return self._complete_without_entry(conversation, command, reply, writer)
 
     def write_last(self, writer: RecordWriter) -> None:
         """Writes the state of which only the last value counts, once at the end of a transaction.
@@ -173,7 +184,7 @@ class Sequencer:
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001 - any failure because of one record
-            raise unexpected_failure(error) from None
+            raise UnexpectedFailure(error) from None
 
     def _accept(
         self,
@@ -192,7 +203,7 @@ class Sequencer:
         if effect.notice is not None:
             written += writer.sync(effect.notice.recipients, encode(effect.notice.record))
         touched = accept.apply_to(conversation, self._strangers)
-        if touched is not None:
+        if touched is not None:  # a call of `_touch` would be on the path of every message
             self._touched.append((conv_id, command.sender, device_of(command), touched))
         self._moved[conv_id] = conversation
         return written + (_log(conv_id, conversation, writer) if conversation.unlogged else 0)
@@ -201,12 +212,14 @@ class Sequencer:
         self,
         conversation: Conversation | None,
         command: AnyCommand,
-        decision: Mark | AnyReply,
+        decision: Mark | Mute | AnyReply,
         writer: RecordWriter,
     ) -> int:
         """Completes a command without an entry."""
         if isinstance(decision, Mark):
             return self._mark(decision, writer)
+        if isinstance(decision, Mute):
+            return self._mute(decision, writer)
         refuse = refusal_to_remember(conversation, command, decision, self._strangers)
         written = self._reply(decision, writer)
         return (
@@ -221,10 +234,7 @@ class Sequencer:
             refusal = strangers.add(command, refuse.digest, refuse.reply.code)
             writer.state(*refusal_record(*refusal))
             return 1
-        touched = refuse.apply_to(conversation, strangers)
-        if touched is not None:
-            place = (command.conv_id, command.sender, device_of(command))
-            self._touched.append((*place, touched))
+        self._touch(command, refuse.apply_to(conversation, strangers))
         return _log(command.conv_id, conversation, writer)
 
     def _mark(self, mark: Mark, writer: RecordWriter) -> int:
@@ -235,18 +245,35 @@ class Sequencer:
         writer.sync((record.sender,), encode(record))
         return 1 + _log(record.conv_id, conversation, writer)
 
-    def _dead_letter(self, record: SourceRecord, reason: str, writer: RecordWriter) -> int:
+    def _mute(self, mute: Mute, writer: RecordWriter) -> int:
+        self.counts.accepted += 1
+        record = mute.record
+        conversation = self._conversations.get_or_make(record.conv_id)
+        self._touch(mute.command, mute.apply_to(conversation, self._strangers))
+        writer.sync((record.sender,), encode(record))
+        return 1 + _log(record.conv_id, conversation, writer)
+
+    def _touch(self, command: AnyCommand, window: Window | None) -> None:
+        """Notes that the pages of a window are to be written, if this is new."""
+        if window is not None:
+            self._touched.append((command.conv_id, command.sender, device_of(command), window))
+
+    def _dead_letter(
+        self, record: SourceRecord, error: UndecodableRecord, writer: RecordWriter
+    ) -> int:
         offset, key = record.offset, record.key
         if isinstance(record, SkippedOffsets):
             self.progress.next_offset = Offset(record.last_offset + 1)
             return 0
-        letter = RejectedRecord(offset, key, record.value, reason)
+        letter = RejectedRecord(offset, key, record.value, str(error))
         if isinstance(record, RejectedRecords):
+            error = UndecodableRecord(record.reason)
             letter = RejectedRecord(
                 offset, key, None, record.reason, record.content, record.last_offset
             )
             self.progress.next_offset = Offset((record.last_offset or offset) + 1)
         self.counts.dead_letters += 1
+        self._lines.dead_letter(record, error)
         writer.dead_letter(letter)
         return 1
 
@@ -254,10 +281,12 @@ class Sequencer:
         counts = self.counts
         if not isinstance(reply, Rejected):
             counts.duplicates += 1
-        elif reply.code == "stale":
-            counts.stale += 1
         else:
-            counts.rejected += 1
+            self._rejections[reply.code] += 1
+            if reply.code == "stale":
+                counts.stale += 1
+            else:
+                counts.rejected += 1
         writer.sync((reply.sender,), encode(reply))
         return 1
 

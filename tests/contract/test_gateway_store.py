@@ -18,10 +18,11 @@ from gateway.store.store_port import (
     ReadMark,
     Store,
     StoredMember,
+    StoredMute,
 )
 from schemas.codec import encode
 from schemas.limits import MESSAGE_BUCKET, SYNC_BUCKET, USER_BUCKETS
-from schemas.number_types import BucketNumber, SeqId, SyncSeqId
+from schemas.number_types import BucketNumber, Milliseconds, SeqId, SyncSeqId
 from schemas.sync_rows import SyncRow, decode_row
 from schemas.unread import Counted
 from schemas.visibility import MembershipChange
@@ -83,6 +84,22 @@ async def test_the_head_of_a_conversation_is_its_latest_state(stored: Stored) ->
     assert await store.conversation(own) == ConversationHead(SeqId(7), "pull")
 
 
+@pytest.mark.parametrize(
+    "hostile", ["' OR '1'='1", "'; DROP TABLE message; --", '" ALLOW FILTERING', "%s ? :x {}"]
+)
+async def test_an_id_is_only_a_value_in_statements(stored: Stored, hostile: str) -> None:
+    """Ids with the syntax of a query are found exactly, and no other row is."""
+    store, rows, own = stored
+    rows.put_conversation(own, 3)
+    assert await store.conversation(own + hostile) is None
+    rows.put_conversation(own + hostile, 5)
+    rows.put_change(own + hostile, own + hostile, 1, joined=True)
+    assert await store.conversation(own + hostile) == ConversationHead(SeqId(5), "push")
+    assert [change.seq for change in await store.changes(own + hostile, own + hostile)] == [1]
+    assert await store.changes(own, own) == []
+    assert await store.conversation(own) == ConversationHead(SeqId(3), "push")
+
+
 async def test_membership_changes_are_ordered_by_seq_and_belong_to_one_conversation(
     stored: Stored,
 ) -> None:
@@ -134,6 +151,18 @@ async def test_a_read_mark_is_the_highest_of_each_kind(stored: Stored) -> None:
         rows.put_marked(own, "ann", seq)
     assert await store.read_mark(own, "ann") == ReadMark(Counted(SeqId(9), 7), SeqId(12))
     assert await store.read_mark(own + "x", "ann") == ReadMark()
+
+
+async def test_the_mute_with_the_highest_sync_seqid_counts(stored: Stored) -> None:
+    """In any order of writes the last mute is read. The rest of the row does not change."""
+    store, rows, own = stored
+    rows.put_muted(own, "ann", 0, 70)
+    assert (await store.read_mark(own, "ann")).mute == StoredMute(Milliseconds(70), SyncSeqId(0))
+    for sync_seq, until in ((5, 500), (3 << 48, 0), (6, 900)):
+        rows.put_muted(own, "ann", sync_seq, until)
+    rows.put_marked(own, "ann", 3)
+    last = StoredMute(Milliseconds(0), SyncSeqId(3 << 48))
+    assert await store.read_mark(own, "ann") == ReadMark(marked=SeqId(3), mute=last)
 
 
 async def test_an_entry_keeps_its_count_when_it_is_recalled(stored: Stored) -> None:

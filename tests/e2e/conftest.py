@@ -20,6 +20,7 @@ from tests.support.pipeline import prepare, sinks
 from tests.support.processes import running, wait_until
 from tests.support.readiness import is_ready
 from tests.support.talk import Talk
+from tests.support.vapid import vapid_pem
 
 WINDOW: Final = 20
 OPERATOR: Final = "operator"
@@ -35,6 +36,7 @@ def deployment(servers: Servers) -> Iterator[tuple[Settings, Settings]]:
         http_commands_per_second=1_000,
         http_conversation_commands_per_second=1_000,
         jwt_secret=SecretStr(SECRET), gateway_port=first, operators=OPERATOR,
+        push_vapid_key=SecretStr(vapid_pem()), push_vapid_contact="mailto:ops@chat.example",
         cors_origins=f"http://127.0.0.1:{page}",
     )  # fmt: skip
     prepare(settings)

@@ -16,9 +16,10 @@ from tests.support.gateway import SECRET
 from tests.support.local_world import seen_by
 from tests.support.node import CLIENT, run_tests
 from tests.support.pushed import count_switches, pushed_seqs
+from tests.support.stored_addresses import stored_addresses
 from tests.support.topics import read_all
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.servers
 
 SECONDS: Final = 300.0
 ROUNDS: Final = 4
@@ -39,11 +40,18 @@ def environment(settings: Settings, other: Settings, result: Path) -> dict[str, 
 
 
 def test_client(deployment: tuple[Settings, Settings], tmp_path: Path) -> None:
-    """The outbox, devices in step, history, search and unread counts work on the real stack."""
+    """The outbox, devices in step, history, search, unread counts and push addresses work."""
     run_tests(
         SCENARIOS / "client.test.js", seconds=SECONDS,
         environment=environment(*deployment, tmp_path / "none"),
     )  # fmt: skip
+    assert stored_addresses(deployment[0], "pia") == {
+        "old": {
+            "provider": "matrix", "gateway": "https://push.example/_matrix/push/v1/notify",
+            "app_id": "org.example", "pushkey": "k",
+        },
+        "new": {"provider": "webhook", "url": "https://hooks.example/new"},
+    }  # fmt: skip
 
 
 def test_devices_end_with_the_timeline_of_the_store(

@@ -4,16 +4,19 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from playwright.sync_api import Page, WebSocketRoute, expect
+from playwright.sync_api import Browser, Page, Request, WebSocketRoute, expect
 
+from schemas.settings import Settings
+from tests.e2e.conftest import WINDOW
 from tests.support.processes import wait_until
 from tests.support.talk import Talk
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.servers
 
 ALICE: Final = "alice"
 MING: Final = "小明"
@@ -23,6 +26,9 @@ NOTES: Final = (
     "please look at the figures before the release",
     "咖啡 in the kitchen at ten, 大家都来",
 )
+ATTEMPTS: Final = 5
+"""Attempts of the client for one request."""
+
 NARROW: Final = {"width": 390, "height": 780}
 _SCREENSHOTS: Final = os.environ.get("TEST_SCREENSHOTS")
 """The folder for the pictures of the README, if they are to be taken."""
@@ -180,6 +186,37 @@ def test_history_and_search(talk: Talk) -> None:
     take(other, "page-search")
 
 
+def test_scrolling_back_continues_after_failures(
+    deployment: tuple[Settings, Settings], browser: Browser
+) -> None:
+    """At the top, a person sees earlier messages as soon as the gateway answers again."""
+    with closing(Talk(deployment[1], browser)) as talk:  # devices have the newest messages only
+        chat = talk.conversation("Archive", ALICE, "bob")
+        for number in range(3 * WINDOW):
+            talk.say(chat, "bob", f"Note {number}: {NOTES[number % len(NOTES)]}")
+        page = talk.window(ALICE, talk.profile())
+        row(page, chat).click()
+        expect(message(page, f"Note {3 * WINDOW - 1}:")).to_be_visible()
+        failed: list[Request] = []
+
+        def note(request: Request) -> None:
+            failed.append(request)
+
+        page.on("requestfailed", note)
+        pages_of_history = "**/v1/conversations/*/messages?*"
+        page.route(pages_of_history, lambda route: route.abort())
+        page.locator("#messages").evaluate("element => { element.scrollTop = 0; }")
+
+        def has_failed() -> bool:
+            page.wait_for_timeout(50)  # lets events arrive
+            return len(failed) > ATTEMPTS
+
+        wait_until(has_failed, "the page repeats the request")
+        page.unroute(pages_of_history)
+        expect(message(page, "Note 0:")).to_be_attached()
+        assert talk.complaints == []
+
+
 def test_offline_messages_wait(talk: Talk) -> None:
     """Messages that are written offline wait, survive a reload, and are sent once."""
     chat = talk.conversation("Train", ALICE, "bob")
@@ -277,6 +314,37 @@ def test_keyboard_and_a_new_conversation(talk: Talk) -> None:
     assert refused in {"script-src-elem", "require-trusted-types-for", "trusted"}
     assert page.evaluate("window.hasRun") is None
     talk.complaints.clear()  # the browser has reported the refused script
+
+
+def test_a_mute_reaches_the_other_devices_of_the_person(talk: Talk) -> None:
+    """A person mutes by keyboard. Their other browser shows the mute, also after a reload.
+
+    The other people see nothing of it. A muted conversation does not count in the title.
+    """
+    chat = talk.conversation("Loud", ALICE, "zoe")
+    first, second = (talk.window("zoe", talk.profile()) for _ in range(2))
+    alice = talk.window(ALICE, talk.profile())
+    for page in (first, second, alice):
+        row(page, chat).click()
+        expect(page.get_by_role("switch", name="Mute")).not_to_be_checked()
+    first.bring_to_front()
+    first.get_by_role("switch", name="Mute").focus()
+    first.keyboard.press("Space")
+    for page in (first, second):
+        expect(page.locator("#mute")).to_have_attribute("aria-checked", "true")
+    second.reload()
+    row(second, chat).click()
+    expect(second.locator("#mute")).to_have_attribute("aria-checked", "true")
+    quiet = talk.conversation("Quiet", ALICE, "zoe")
+    row(second, quiet).click()
+    expect(second.locator("#mute")).to_have_attribute("aria-checked", "false")
+    talk.say(chat, ALICE, "louder")
+    expect(row(second, chat).locator(".badge.muted")).to_have_text("1")
+    expect(second).to_have_title("im-timeline")
+    expect(alice.locator("#mute")).to_have_attribute("aria-checked", "false")
+    row(second, chat).click()
+    second.locator("#mute").click()
+    expect(first.locator("#mute")).to_have_attribute("aria-checked", "false")
 
 
 def test_a_reload_without_a_network(talk: Talk) -> None:

@@ -17,7 +17,7 @@ from tests.e2e.conftest import OPERATOR
 from tests.support.talk import Talk
 from tests.support.topics import publish, publish_raw
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.servers
 
 STAGES: Final = ("sequencer", "sink-message", "sink-sync", "sink-search")
 MESSAGES: Final = 2_000

@@ -13,15 +13,24 @@ import pytest
 import im_timeline_client.items
 from devstack.ports import free_ports
 from gateway.http.tokens import issue_token
-from im_timeline_client import Client, CommandRejected, Item, Items, connect
+from im_timeline_client import (
+    Client,
+    CommandRejected,
+    Item,
+    Items,
+    WebhookAddress,
+    WebPushAddress,
+    connect,
+)
 from schemas.settings import Settings
 from tests.support.processes import running, wait_until
 from tests.support.readiness import is_ready
+from tests.support.stored_addresses import stored_addresses
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.servers
 
-SECONDS: Final = 90.0
+SECONDS: Final = 180.0
 CROWD: Final = ["c1", "c2", "c3", "c4"]
 """With these people, a group is above the push limit of the deployment."""
 
@@ -89,6 +98,13 @@ async def test_a_follower_shows_the_history(settings: Settings) -> None:
         listed = [each async for each in bob.conversations()]
         assert (listed[0].conv_id, listed[0].name, listed[0].mode) == (group, "Group", "pull")
         assert (await bob.mark_read(group, last.seq)).seq == last.seq
+        assert (await bob.mute(group, 7)).seq == last.seq
+
+        async def is_muted() -> bool:
+            listed = [each async for each in bob.conversations()]
+            return listed[0].mute is not None and listed[0].mute.until == 7
+
+        await until(is_muted, SECONDS)
 
         async def is_found() -> bool:
             page = await bob.search("Zwetschgenkuchen", conv_id=group)
@@ -158,3 +174,24 @@ async def test_tokens_are_refreshed(settings: Settings) -> None:
             await taken_to(items, conv_id, seq)
             await asyncio.sleep(0.2)
         assert seq > 1
+
+
+async def test_a_device_gets_and_loses_its_push_address(settings: Settings) -> None:
+    """An address is on the log when the method returns, and a removal erases it."""
+    async with client_of(settings, "quinn") as quinn:
+        await quinn.register_push("phone", WebhookAddress("https://hooks.example/earlier"))
+        await quinn.register_push("phone", WebhookAddress("https://hooks.example/quinn"))
+        await quinn.register_push("lost", WebhookAddress("https://hooks.example/lost"))
+        await quinn.remove_device("lost")
+        stored = await asyncio.to_thread(stored_addresses, settings, "quinn")
+        assert stored == {"phone": {"provider": "webhook", "url": "https://hooks.example/quinn"}}
+        assert [each.device_id for each in await quinn.devices()] == ["phone"]
+        key = await quinn.push_key()
+        assert key is not None
+        await quinn.register_push(
+            "phone", WebPushAddress("https://push.example/send/1", key, "A" * 22)
+        )
+        stored = await asyncio.to_thread(stored_addresses, settings, "quinn")
+        assert stored["phone"]["provider"] == "web_push"
+        await quinn.remove_push("phone")
+        assert await asyncio.to_thread(stored_addresses, settings, "quinn") == {}

@@ -27,9 +27,9 @@ from tests.support.node import node
 from tests.support.processes import ROOT, environment, wait_until
 from tests.support.readme import program
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.servers
 
-SECONDS: Final = 60.0
+SECONDS: Final = 180.0
 
 
 @pytest.fixture

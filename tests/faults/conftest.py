@@ -10,9 +10,9 @@ from devstack.stack import Stack
 from tests.support.stoppable import stack_of_its_own
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def started_stack() -> Iterator[Stack]:
-    """A second set of all servers, for these tests only."""
+    """A second set of all servers, for these tests only: see `tests.support.scheduling`."""
     with stack_of_its_own() as started:
         yield started
 

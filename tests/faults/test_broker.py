@@ -28,9 +28,9 @@ from tests.support.servers import addresses
 from tests.support.sync_writer import entry
 from tests.support.topics import read_all
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.servers
 
-PATIENCE = 60.0
+PATIENCE = 180.0
 HALF = 200
 """Messages before the broker is killed, and again while the broker is down."""
 

@@ -30,9 +30,9 @@ from tests.support.servers import addresses
 from tests.support.topics import publish
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.servers
 
-PATIENCE: Final = 90.0
+PATIENCE: Final = 180.0
 PUSHED, PULLED = "pushed", "pulled"
 
 _numbers = itertools.count(1)

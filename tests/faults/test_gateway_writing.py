@@ -33,12 +33,15 @@ from tests.support.servers import addresses
 from tests.support.waiting import until
 from tests.support.writing import WritingPerson
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.servers
 
-PATIENCE: Final = 90.0
+PATIENCE: Final = 180.0
 PEOPLE: Final = ("ann", "bob", "chen", "dora")
 CONVERSATIONS: Final = ("first", "second")
 KILLS: Final = 3
+MOST_KILLS: Final = 10
+"""Kills until one of them has hit a request."""
+
 REFUSED: Final = Attempt(503, "unavailable")
 UNKNOWN: Final = Attempt(504, "delivery-unknown")
 ANSWERED: Final = {Attempt(201), Attempt(202), REFUSED, UNKNOWN}
@@ -136,6 +139,11 @@ class Crowd:
 
         await until(all_have, PATIENCE)
 
+    @property
+    def lost(self) -> int:
+        """The number of requests without a response."""
+        return sum(poster.statuses()[Attempt(LOST)] for poster in self.posters)
+
     def check(self) -> None:
         """Asserts that nobody's task has failed."""
         for task in self._tasks:
@@ -202,17 +210,19 @@ async def test_a_killed_gateway_loses_and_doubles_nothing(
     """
     crowd, chance = Crowd(settings, http), random.Random(11)
     async with sequencing(settings), asyncio.timeout(500):
-        for number in range(KILLS):
+        for number in range(MOST_KILLS):
             with running(settings, "gateway") as process:
                 if number == 0:
                     await crowd.begin()
                 await crowd.have_delivered(3)
                 await asyncio.sleep(chance.uniform(0, 0.1))
                 process.kill()
+            if number + 1 >= KILLS and crowd.lost > 0:
+                break
         with running(settings, "gateway"):
             await crowd.have_delivered(3)
             await crowd.end()
-            assert sum(poster.statuses()[Attempt(LOST)] for poster in crowd.posters) > 0
+            assert crowd.lost > 0
             await assert_each_is_in_the_log_once(settings, crowd.posters)
             await assert_repetitions_have_the_first_outcome(crowd.posters, 3)
         await assert_each_is_in_the_log_once(settings, crowd.posters)

@@ -17,7 +17,7 @@ from tests.support.processes import running, wait_until
 from tests.support.servers import addresses
 from tests.support.topics import committed, is_caught_up
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.servers
 
 LINES = 4_000
 LOAD_SECONDS = 10

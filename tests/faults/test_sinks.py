@@ -34,7 +34,7 @@ pytestmark = pytest.mark.servers
 
 HALF = 20_000
 USERS = 30
-PATIENCE = 90.0
+PATIENCE = 180.0
 
 
 @pytest.fixture

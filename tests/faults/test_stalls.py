@@ -13,7 +13,7 @@ from tests.support.processes import ROOT
 from tests.support.servers import addresses
 from tests.support.stoppable import stack_of_its_own
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.servers
 
 STALL_SECONDS = 13.0
 """Longer than the session timeout of the loops, and than the time after which clients close a

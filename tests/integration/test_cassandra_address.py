@@ -1,4 +1,4 @@
-"""Cassandra's only node comes back with another address under the same name."""
+"""Cassandra's only node gets another address under the same name, or answers slowly."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from schemas.settings import Settings
 from tests.conftest import Servers
 from tests.support.forwarding import Forwarder
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.servers
 
 NAME: Final = "cassandra.test"
-WITHIN_SECONDS: Final = 60.0
+WITHIN_SECONDS: Final = 180.0
+SLOW_SECONDS: Final = 2.2
+"""More than the driver's default timeout of a query about nodes and schema."""
 
 
 class Resolver:
@@ -89,3 +91,22 @@ def test_a_cassandra_node_is_found_by_name_after_its_address_changed(
     with cassandra_session(settings) as session:
         create_tables(session, settings)
     asyncio.run(use_two_addresses(settings, resolver))
+
+
+async def test_a_slow_node_is_connected(servers: Servers) -> None:
+    """A node that needs seconds for each response is not reported as unavailable."""
+    settings = servers.settings()
+    (port,) = free_ports(1)
+    (host,), server_port = settings.cassandra_contact_points
+    slow = Forwarder(port, host, server_port)
+    slow.delay_seconds = SLOW_SECONDS
+    await slow.open()
+    sessions = cassandra_session(
+        settings.model_copy(update={"cassandra_hosts": f"127.0.0.1:{port}"}), WITHIN_SECONDS
+    )
+    try:
+        session = await asyncio.to_thread(sessions.__enter__)
+        assert session.hosts
+        await asyncio.to_thread(sessions.__exit__, None, None, None)
+    finally:
+        await slow.cut()

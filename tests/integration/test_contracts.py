@@ -38,10 +38,10 @@ from tests.support.topics import publish_raw, read_all
 from tests.support.waiting import until
 from tests.support.writing import WritingPerson
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.servers
 
-PATIENCE: Final = 60.0
-RUN_SECONDS: Final = 280.0
+PATIENCE: Final = 180.0
+RUN_SECONDS: Final = 600.0
 """Time limit of schemathesis: on an idle machine, its run takes less than a minute."""
 
 REACHED: Final = 20
@@ -185,6 +185,9 @@ async def write_everything(settings: Settings, ann: LiveFrames) -> int:
     await ann.write("POST", f"{kinds}/members", members=["eve"])  # a period of its own
     await ann.write("PUT", f"{kinds}/description", metadata='{"color": "red"}')
     await ann.write("PUT", f"{kinds}/owner", owner="bob")
+    await ann.write("PUT", f"{kinds}/mute", until=1_900_000_000_000)
+    await ann.write("DELETE", f"{kinds}/mute")
+    await ann.say_active(is_active=False)
     left = await ann.write("POST", f"{kinds}/leave")
     refused = await ann.ask("POST", f"{kinds}/messages", text="one more")
     assert (refused["status"], refused["body"]["code"]) == (403, "not_a_member")

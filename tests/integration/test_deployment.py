@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from backends.monitoring.outbound_catalog import PUSH_RECEIVERS
 from backends.processes.polling import poll_until
 from devstack.ports import free_ports
 from devstack.processes import processes_of
@@ -25,8 +26,8 @@ from tests.support.servers import Servers
 
 pytestmark = pytest.mark.servers
 
-RESTART_SECONDS = 90.0
-PROCESSES = {"gateway", "sequencer", "sink-message", "sink-search", "sink-sync"}
+RESTART_SECONDS = 180.0
+PROCESSES = {"gateway", "sequencer", "sink-message", "sink-push", "sink-search", "sink-sync"}
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +77,9 @@ def test_every_process_runs_and_has_its_partitions(running: dict[str, str]) -> N
     assert {each["name"]: each["state"] for each in status["processes"]} == dict.fromkeys(
         PROCESSES, "RUNNING"
     )
+    assert {each["not_ready"] for each in status["processes"]} == {None}
+    nothing = {"retries": 0, "dead_letters": 0}
+    assert status["outbound"] == dict.fromkeys(PUSH_RECEIVERS, nothing)
     assert all(stage["assigned"] for stage in status["stages"].values())
     assert status["lag"] == dict.fromkeys(status["stages"], 0)
     assert status["gateway"] == f"127.0.0.1:{running['IM_GATEWAY_PORT']}"
@@ -94,6 +98,23 @@ def test_an_up_with_other_settings_is_refused(running: dict[str, str]) -> None:
     done = im(running | {"IM_PUSH_LIMIT": "100"}, "up")
     assert done.returncode == 1
     assert "already running with IM_PUSH_LIMIT=500, not 100" in done.stderr
+
+
+def test_the_first_webhook_starts_its_stage(running: dict[str, str]) -> None:
+    """Without webhooks their stage does not run; `im webhook add` starts the stage."""
+    assert "webhooks" not in processes(running)
+    added = im_json(running, "webhook", "add", "https://hooks.example/")
+
+    def is_delivering() -> bool:
+        status = status_of(running)
+        states = {each["name"]: each["state"] for each in status["processes"]}
+        stage = status["stages"][f"webhook-{added['id']}"]
+        delivers = stage["assigned"] and "webhook" in status["outbound"]
+        return states.get("webhooks") == "RUNNING" and delivers and status["healthy"]
+
+    assert poll_until(is_delivering, RESTART_SECONDS)
+    assert im_json(running, "webhook", "list")["id"] == added["id"]
+    im_json(running, "webhook", "remove", added["id"])
 
 
 def test_a_conversation_is_played_on_a_running_stack(running: dict[str, str]) -> None:
@@ -157,6 +178,21 @@ def test_a_killed_process_is_restarted(running: dict[str, str]) -> None:
     assert poll_until(lambda: processes(running)["sink-sync"]["restarts"] == 1, RESTART_SECONDS)
     assert poll_until(lambda: is_well(running), RESTART_SECONDS)
     assert processes(running)["sink-sync"]["pid"] != before["pid"]
+
+
+def test_a_process_that_hangs_is_not_ready(running: dict[str, str]) -> None:
+    """`im status` names a process that runs and does not answer, and exits with 1."""
+    hanging = processes(running)["sink-search"]
+    os.kill(hanging["pid"], signal.SIGSTOP)
+    try:
+        status = status_of(running)
+    finally:
+        os.kill(hanging["pid"], signal.SIGCONT)
+    (found,) = [each for each in status["processes"] if each["name"] == "sink-search"]
+    assert (found["state"], found["pid"]) == ("RUNNING", hanging["pid"])
+    assert found["not_ready"].startswith("it does not answer at 127.0.0.1:")
+    assert f"sink-search not ready: {found['not_ready']}" in status["troubles"]
+    assert poll_until(lambda: is_well(running), RESTART_SECONDS)
 
 
 def test_up_removes_the_remains_of_a_killed_supervisor(running: dict[str, str]) -> None:

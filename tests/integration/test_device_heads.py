@@ -35,7 +35,7 @@ from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
 
-PATIENCE: Final = 90.0
+PATIENCE: Final = 180.0
 GROUP: Final = "g"
 ROUND: Final = 10
 

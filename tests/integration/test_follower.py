@@ -32,7 +32,7 @@ from tests.support.sync_writer import SyncWriter, entry
 
 pytestmark = pytest.mark.servers
 
-PATIENCE = 60.0
+PATIENCE = 180.0
 """Maximum seconds until an available record is delivered."""
 
 QUIET = 0.3

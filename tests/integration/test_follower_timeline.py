@@ -25,7 +25,7 @@ from tests.support.sync_writer import SyncWriter, entry
 pytestmark = pytest.mark.servers
 
 USER: Final = "陈"
-PATIENCE: Final = 60.0
+PATIENCE: Final = 180.0
 ASKED: Final = 100
 """Number of attempts to get a batch; each attempt waits for a short time."""
 

@@ -23,7 +23,7 @@ from gateway.token_keys.jwks_url import COOLDOWN_SECONDS
 from ops.commands import read
 from ops.failures import line_of
 from schemas.codec import encode
-from schemas.errors import ImError
+from schemas.errors import ConfigurationError, ImError
 from schemas.number_types import Milliseconds
 from schemas.records import Rejected
 from schemas.settings import Settings
@@ -35,12 +35,13 @@ from tests.support.key_server import key_server
 from tests.support.pipeline import prepare
 from tests.support.processes import ROOT, environment, running
 from tests.support.servers import Servers
+from tests.support.sync_writer import SyncWriter
 from tests.support.tokens import private_key, token_of
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
 
-READY_SECONDS: Final = 90.0
+READY_SECONDS: Final = 180.0
 MESSAGES: Final = 450
 """More messages than two pages of any command."""
 
@@ -88,6 +89,8 @@ def deployment(servers: Servers) -> Iterator[Settings]:
         for entry in said:
             rows.put_synced("ann", 100 * entry.seq, entry)
         rows.put_record("陈", 5, encode(refusal()))
+        # A cursor beyond the end of the log is refused.
+        SyncWriter(settings).write(("ann", said[0]) for _ in range(100 * MESSAGES + 1))
         put_documents(said)
         with running(settings, "gateway"):
             asyncio.run(until_health(settings, 200, status="ok"))
@@ -278,7 +281,7 @@ async def test_sigterm_ends_a_gateway_without_servers(deployment: Settings) -> N
 def test_the_reason_for_a_failed_start_is_one_line(
     deployment: Settings, wrong: dict[str, str], reported: str
 ) -> None:
-    """A wrong setting and a port in use cause one line and exit code 1, without a traceback."""
+    """A wrong setting and a port in use cause one line and exit code 78, without a traceback."""
     ended = subprocess.run(
         [sys.executable, "-m", "gateway"],
         cwd=ROOT,
@@ -288,7 +291,7 @@ def test_the_reason_for_a_failed_start_is_one_line(
         timeout=60,
         check=False,
     )
-    assert ended.returncode == 1
+    assert ended.returncode == ConfigurationError.exit_code
     assert reported in ended.stderr.splitlines()[-1]
     assert "Traceback" not in ended.stderr
     assert SECRET not in ended.stderr

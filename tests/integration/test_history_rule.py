@@ -40,7 +40,7 @@ STAGES: Final = (
     ("sink-sync", Topic.SYNC),
 )
 NEWCOMERS: Final = [f"new {n}" for n in range(9)]
-SEARCHABLE_SECONDS: Final = 90.0
+SEARCHABLE_SECONDS: Final = 180.0
 
 
 @pytest.fixture
@@ -199,6 +199,7 @@ async def assert_listed_after_the_return(gateway: Caller, rule: HistoryRule) -> 
         "messages": 4,
         "read": 7,
         "unread": 1,
+        "mute": None,
         "mode": "push",
         "member_count": 2,
         "periods": periods,

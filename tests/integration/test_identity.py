@@ -49,7 +49,7 @@ pytestmark = pytest.mark.servers
 
 EXIT_CODE = WrongDeployment.exit_code
 WAY_OUT = "docs/operating.md"
-END_SECONDS = 30.0
+END_SECONDS = 180.0
 """A process checks every 5 s; a busy machine takes longer to start a process."""
 
 SINKS = (("sinks", "message"), ("sinks", "sync"), ("sinks", "search"))
@@ -76,12 +76,12 @@ def members(settings: Settings, module: tuple[str, ...]) -> int:
 
 
 def ended(settings: Settings, *module: str) -> tuple[int, list[str]]:
-    """Runs a process that ends by itself; returns its exit code and lines."""
+    """Runs a process that ends by itself; returns its exit code and its lines about problems."""
     done = subprocess.run(
         [sys.executable, "-m", *module], cwd=ROOT, env=environment(settings), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=END_SECONDS, check=False,
     )  # fmt: skip
-    return done.returncode, done.stdout.splitlines()
+    return done.returncode, [each for each in done.stdout.splitlines() if " INFO " not in each]
 
 
 def test_processes_that_start_together_agree_on_one_identity(servers: Servers) -> None:

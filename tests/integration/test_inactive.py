@@ -31,7 +31,7 @@ from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
 
-PATIENCE: Final = 90.0
+PATIENCE: Final = 180.0
 ACTIVE: Final = "ann"
 INACTIVE: Final = "bob"
 CONV: Final = "c1"

@@ -18,7 +18,7 @@ from tests.conftest import Servers
 from tests.support.clock import Clock
 from tests.support.sink_store_search import SearchStore
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.servers
 
 
 @contextmanager

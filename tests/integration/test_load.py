@@ -27,7 +27,7 @@ from tests.support.topics import is_caught_up, timelines
 
 pytestmark = pytest.mark.servers
 
-PATIENCE = 60.0
+PATIENCE = 180.0
 
 
 @pytest.fixture(scope="module")

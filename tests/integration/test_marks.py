@@ -23,7 +23,8 @@ from producers.publisher import Publisher
 from producers.receipts import Receipt, ReceiptState
 from schemas.codec import decode_entry
 from schemas.errors import CommandRejected
-from schemas.records import ReadMarked
+from schemas.ids import uuid7
+from schemas.records import MUTED_WITHOUT_END, ConversationMuted, MuteConversation, ReadMarked
 from schemas.settings import Settings
 from schemas.topics import Topic
 from tests.support.gateway import SECRET
@@ -36,7 +37,10 @@ from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
 
-PATIENCE: Final = 60.0
+PATIENCE: Final = 180.0
+LATER: Final = 4_000_000_000_000
+"""The end of a mute, in milliseconds since 1970."""
+
 CONV: Final = "群 c"
 CROWD: Final = ["c", "d", "陈"]
 """With ann and bob, one member more than the push limit."""
@@ -73,6 +77,20 @@ class Person:
             return (self.store.unread(CONV), self.store.read_mark(CONV)) == (unread, mark)
 
         await until(does, PATIENCE)
+
+    async def is_muted(self, until_ms: int) -> None:
+        """Waits until the device has this end of the mute."""
+
+        async def is_so() -> bool:
+            return self.store.muted_until(CONV) == until_ms
+
+        await until(is_so, PATIENCE)
+
+    async def mutes(self, until_ms: int) -> Receipt:
+        """Mutes the conversation; waits for the outcome."""
+        receipt = self.publisher.mute(CONV, until_ms)
+        await asyncio.to_thread(receipt.wait_sequenced, PATIENCE)
+        return receipt
 
     async def marks(self, seq: int) -> Receipt:
         """Marks as read up to an entry; waits for the outcome."""
@@ -154,6 +172,26 @@ class MarksOfBob:
         await self._desk.marks(11)
         await self._both(1, 11)
 
+    async def mute_on_both_devices(self) -> None:
+        """A mute reaches both devices; the last one counts, and a copy has no effect."""
+        first = MuteConversation(
+            conv_id=CONV, sender="bob", device_id="tablet", client_msg_id=uuid7(1_000, 0),
+            until=MUTED_WITHOUT_END,
+        )  # fmt: skip
+        self._phone.publisher.publish(first)
+        await self._both_muted(MUTED_WITHOUT_END)
+        assert (await self._desk.mutes(LATER)).state is ReceiptState.SEQUENCED
+        await self._both_muted(LATER)
+        copy = self._ann.publisher.publish(first)
+        await asyncio.to_thread(copy.wait_accepted, PATIENCE)
+        await self._ann.says(1)  # 19: the copy was decided before it
+        await self._both(2, 17)
+        await self._both_muted(LATER)
+
+    async def _both_muted(self, until_ms: int) -> None:
+        for device in (self._phone, self._desk):
+            await device.is_muted(until_ms)
+
     async def leave_and_rejoin(self) -> None:
         """A former member has no unread messages and no marks; a join begins with none."""
         self._ann.publisher.remove_members(CONV, ["bob"])  # 13
@@ -186,13 +224,16 @@ async def test_a_mark_reaches_all_devices_of_its_reader_and_nobody_else(
         await marks.mark_by_sending()
         await marks.mark_in_pull_mode()
         await marks.leave_and_rejoin()
+        await marks.mute_on_both_devices()
         await asyncio.to_thread(assert_verified, settings)
         await until(lambda: asyncio.to_thread(are_as_walked, settings), PATIENCE)
+    (shown,) = im(settings, "conversations", "bob")
+    assert shown["mute"]["until"] == LATER
     receivers = {
         (user, record.sender)
         for user, timeline in sync_timelines(settings).items()
         for record in timeline
-        if isinstance(record, ReadMarked)
+        if isinstance(record, ReadMarked | ConversationMuted)
     }
     assert receivers == {("bob", "bob")}
 

@@ -16,7 +16,7 @@ from tests.support.processes import wait_until
 
 pytestmark = pytest.mark.servers
 
-PATIENCE: Final = 30.0
+PATIENCE: Final = 180.0
 
 
 def test_an_open_transaction_is_named(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,7 +55,7 @@ MEMBERS_IN_A_BUCKET: Final = 120_000
 WIDE: Final = "\U0001f600" * MAX_ID_LENGTH
 AT: Final = 1_700_000_000_000
 MIB: Final = 1 << 20
-FLUSHED_SECONDS: Final = 90.0
+FLUSHED_SECONDS: Final = 180.0
 
 
 @pytest.fixture(scope="module")

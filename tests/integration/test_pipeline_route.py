@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator
 from typing import Any, Final
@@ -10,6 +11,8 @@ import pytest
 from aiohttp import ClientSession
 from pydantic import SecretStr
 
+from backends.kafka.clients import admin_client
+from backends.stages.webhook_groups import webhook_stages
 from devstack.ports import free_ports
 from gateway.pipeline import pipeline_reader
 from schemas.ids import uuid7
@@ -19,14 +22,16 @@ from tests.conftest import Servers
 from tests.support.gateway import SECRET
 from tests.support.live import gateway
 from tests.support.operators import OPERATOR, Operator
-from tests.support.pipeline import prepare
+from tests.support.pipeline import im, prepare
 from tests.support.processes import running
+from tests.support.sink_stores import Conversation
 from tests.support.topics import publish, publish_raw
 from tests.support.waiting import until
+from tests.support.webhook_events import append_entries
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.servers
 
-PATIENCE: Final = 60.0
+PATIENCE: Final = 180.0
 MESSAGES: Final = 12
 SECRET_TEXT: Final = "a text that no operator may see"
 
@@ -109,3 +114,30 @@ async def test_an_operator_sees_each_stage(
     monkeypatch.undo()
     before = viewer.seen["at"]
     assert (await viewer.look())["at"] > before
+
+
+async def test_all_webhooks_are_one_stage(operator: tuple[Settings, Operator]) -> None:
+    """The stage is there while there is a webhook, with the sum of the lags of all webhooks.
+
+    A removed webhook leaves no consumer group behind, also while its stage runs.
+    """
+    settings, viewer = operator
+    assert "webhooks" not in {each["name"] for each in (await viewer.look())["stages"]}
+    add = ("webhook", "add", "https://hooks.example/", "--conversation", "another")
+    webhooks = [(await asyncio.to_thread(im, settings, *add))[0]["id"] for _ in range(2)]
+    talk = Conversation("c")
+    append_entries(settings, [talk.said(seq, SECRET_TEXT) for seq in (1, 2, 3)])
+    await viewer.until_lags(webhooks=6)
+    assert viewer.stages["webhooks"]["state"] == "unowned"
+    with running(settings, "sinks", "webhooks"):
+        await viewer.until_lags(webhooks=0)
+        assert viewer.stages["webhooks"]["processes"] == 1
+        assert viewer.stages["webhooks"]["counts"]["records"] == 6
+        for each in webhooks:
+            await asyncio.to_thread(im, settings, "webhook", "remove", each)
+
+    async def has_none() -> bool:
+        return "webhooks" not in {each["name"] for each in (await viewer.look())["stages"]}
+
+    await until(has_none, PATIENCE)
+    assert webhook_stages(admin_client(settings), settings) == []

@@ -30,7 +30,7 @@ from tests.support.topics import read_all
 
 pytestmark = pytest.mark.servers
 
-PATIENCE = 60.0
+PATIENCE = 180.0
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
 
-PATIENCE: Final = 120.0
+PATIENCE: Final = 180.0
 GROUP: Final = "the group"
 CROWD: Final = "the crowd"
 HARMLESS: Final = "what may stay 留下"

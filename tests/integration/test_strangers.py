@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from confluent_kafka import Consumer, Producer
@@ -18,14 +18,17 @@ from schemas.number_types import Milliseconds
 from schemas.records import Rejected
 from schemas.settings import Settings
 from schemas.topics import Topic
-from stream_processors.commit.recipient_topic_destinations import RecipientTopicDestinations
-from stream_processors.commit.transaction import (
+from stream_processors.commit.lane_records import LaneRecords
+from stream_processors.commit.producer_settings import (
     TRANSACTION_SECONDS,
-    Transaction,
+    new_writer_id,
     transactional_config,
 )
+from stream_processors.commit.recipient_topic_destinations import RecipientTopicDestinations
+from stream_processors.commit.transaction import LaneBatch, Transactions
 from stream_processors.commit.turns import Turns
 from stream_processors.sequencing.sequencer import Sequencer
+from stream_processors.sequencing.source_record import SourceRecord
 from stream_processors.state.conversations import Conversations
 from stream_processors.state.state_codec import LaneProgress
 from tests.conftest import Servers
@@ -59,18 +62,25 @@ def is_quiet(follower: SyncFollower) -> bool:
     return follower.poll(3 * CHAIN_CHECK_SECONDS) is None
 
 
-def worker(settings: Settings) -> Transaction:
-    """The transactions of the lane of partition 0, which has just found that Eve has no topic."""
-    group = settings.group("sequencer")
-    producer = Producer(transactional_config(settings, group, 0))
+def writer_of(settings: Settings) -> Callable[[SourceRecord], object]:
+    """A writer with the lane of partition 0, which has just found that Eve has no topic.
+
+    Returns:
+        A function that commits one record.
+    """
+    writer_id = new_writer_id(settings)
+    producer = Producer(transactional_config(settings, writer_id))
     producer.init_transactions(TRANSACTION_SECONDS)
-    consumer = Consumer(consumer_config(settings, group))
+    group = Consumer(consumer_config(settings, settings.group("sequencer")))
     destinations = RecipientTopicDestinations(
         RecipientTopics(settings), settings.topic(Topic.SYNC)
     )
-    return Transaction(
-        settings, 0, producer, consumer.consumer_group_metadata, Turns().join(), destinations
+    sequencer = Sequencer(settings.limits, Conversations(), LaneProgress())
+    lane = LaneRecords(settings, 0, sequencer, producer, destinations)
+    transactions = Transactions(
+        settings, writer_id, producer, group.consumer_group_metadata, Turns().join()
     )
+    return lambda record: transactions.run([LaneBatch(lane, [record])])
 
 
 def test_a_worker_that_does_not_know_the_topic_still_replies(
@@ -81,13 +91,11 @@ def test_a_worker_that_does_not_know_the_topic_still_replies(
     Another worker has just created the topic, and Eve's device already follows the topic.
     """
     monkeypatch.setattr(recipient_topics, "TOPIC_LISTING_SECONDS", PATIENCE)
-    late = worker(settings)
+    late = writer_of(settings)
     make_recipients(settings, [EVE])
     assert is_quiet(follower)
 
-    late.run(
-        Sequencer(settings.limits, Conversations(), LaneProgress()), [source(0, message(1, EVE))]
-    )
+    late(source(0, message(1, EVE)))
 
     item = follower.poll(PATIENCE)
     assert item is not None

@@ -15,7 +15,7 @@ from backends.cassandra.session import cassandra_session
 from backends.cassandra.tables import create_tables
 from backends.kafka.clients import create_topics
 from gateway.store.cassandra_store import CassandraStore
-from schemas.errors import ConfigurationError, FatalFailure, ServerUnavailable
+from schemas.errors import ConfigurationError, ServerUnavailable
 from schemas.number_types import Milliseconds, SeqId
 from schemas.records import ConversationCreated
 from schemas.settings import Settings
@@ -29,7 +29,7 @@ from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
 
-SECONDS: Final = 120.0
+SECONDS: Final = 180.0
 
 BEFORE_THE_HISTORY_RULE: Final = (
     """CREATE TABLE conversation (
@@ -156,7 +156,7 @@ def test_a_sink_ends_at_a_table_with_another_key(earlier: tuple[Session, Setting
             [sys.executable, "-m", "sinks", stage], cwd=ROOT, env=environment(settings),
             stderr=subprocess.PIPE, text=True, timeout=SECONDS, check=False,
         )  # fmt: skip
-        assert ended.returncode == FatalFailure.exit_code
+        assert ended.returncode == ConfigurationError.exit_code
         assert "earlier version: read_mark. " in ended.stderr
 
 

@@ -19,7 +19,7 @@ from tests.support.sync_writer import SyncWriter, entry
 
 pytestmark = pytest.mark.servers
 
-PATIENCE = 60.0
+PATIENCE = 180.0
 USERS = ["ann", "bob", "陈", "|QuaD-"]
 
 

@@ -23,7 +23,7 @@ from audit import topic_readers as topics
 from audit.report import AuditReport
 from audit.sync_store import AuditedSyncRow
 from audit.topic_readers import OffsetSpan
-from backends.cassandra.memberships import member_bucket, user_bucket
+from backends.cassandra.memberships import join_place, member_bucket, user_bucket
 from backends.cassandra.session import cassandra_session
 from backends.elasticsearch.index import elasticsearch_client, index_name
 from backends.identity.log_identity import check_log
@@ -31,7 +31,7 @@ from backends.kafka.clients import admin_client, create_topics, producer_config
 from ops.commands.verify import verify
 from schemas.codec import decode_entry
 from schemas.errors import ConfigurationError, ServerUnavailable
-from schemas.number_types import BucketNumber, Offset, SeqId, ShardNumber, SyncSeqId
+from schemas.number_types import BucketNumber, Offset, ShardNumber, SyncSeqId
 from schemas.recipients import recipients_of
 from schemas.settings import Settings
 from schemas.sync_rows import encode_row
@@ -167,13 +167,10 @@ class Damages:
 
     def delete_a_membership(self) -> set[Difference]:
         """Deletes a join in the table by user."""
-        # Rows are in the order of their insertion.
-        inserted = [(row.user_id, row.conv_id, row.seq) for row in self._system.by_user]
-        place = 2 * inserted.index(("bob", "c1", SeqId(1)))
         self._execute(
             "DELETE FROM membership_by_user"
             " WHERE user_id = 'bob' AND bucket = %s AND conv_id = 'c1' AND place = %s",
-            (user_bucket("c1"), place),
+            (user_bucket("c1"), join_place(0)),
         )
         return {("membership", "missing", "c1", 1, "bob")}
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from datetime import timedelta
-from typing import Any, Final
+from functools import partial
+from subprocess import Popen
+from typing import Any, Final, NoReturn
 
 import aiohttp
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 from pydantic import SecretStr
 
 from devstack.ports import free_ports
+from gateway.log import log_tail
+from gateway.log.log_places import LogPlaces
 from schemas.ids import uuid7
 from schemas.settings import Settings
 from tests.conftest import Servers
@@ -20,12 +26,13 @@ from tests.support.gateway import SECRET
 from tests.support.live import LivePhone, gateway
 from tests.support.pipeline import prepare
 from tests.support.processes import running
+from tests.support.topics import timelines
 from tests.support.waiting import until
 from tests.support.writing import WriteAnswer, WritingPerson
 
 pytestmark = pytest.mark.servers
 
-PATIENCE: Final = 60.0
+PATIENCE: Final = 180.0
 """Time limit for one arrival, on a busy machine."""
 
 COUNT: Final = 12
@@ -82,11 +89,17 @@ async def test_what_one_person_sends_another_one_receives(
     phone = LivePhone(settings, "bob", http)
     async with gateway(settings), asyncio.timeout(4 * PATIENCE):
         following = asyncio.create_task(phone.follow())
+
+        async def is_received(conv_id: str, seq: int) -> bool:
+            assert not following.done()
+            return phone.knows(conv_id, seq)
+
         await eventually_created(ann, "pair", "bob")
         await eventually_created(ann, "group", "bob", "chen", "dora")
         for conv_id, first in (("pair", 2), ("group", 3)):  # the group changes to pull mode
             sent = await ann.send(conv_id, "hello")
             assert (sent.status, sent.body["seq"]) == (201, first), sent.body
+            await until(partial(is_received, conv_id, first), PATIENCE)  # before the recall
             messages = f"/v1/conversations/{conv_id}/messages/{first}"
             edited = await ann.write("PUT", messages, text="hello again")
             recalled = await ann.write("DELETE", messages)
@@ -99,15 +112,43 @@ async def test_what_one_person_sends_another_one_receives(
             assert (refused.status, refused.kind) == (403, "not-a-member")
             refused = await ann.send("none", "hello")
             assert (refused.status, refused.kind) == (404, "unknown-conversation")
-
-        async def arrived() -> bool:
-            assert not following.done()
-            return phone.knows("pair", 4) and phone.knows("group", 5)
-
-        await until(arrived, PATIENCE)
+        for conv_id, last in (("pair", 4), ("group", 5)):
+            await until(partial(is_received, conv_id, last), PATIENCE)
         received = next(r for r in phone.records if r["kind"] == "message_sent")
         assert (received["conv_id"], received["seq"], received["sender"]) == ("pair", 2, "ann")
         following.cancel()
+
+
+async def test_an_outcome_during_an_outage_of_the_log_is_found(
+    settings: Settings, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The status of a 202 becomes the outcome, though Kafka did not answer the gateway."""
+    monkeypatch.setattr(log_tail, "_BEFORE_SECONDS", 0)  # any outage is long
+    monkeypatch.setattr(log_tail, "_CHECK_SECONDS", 0.1)
+    quick = settings.model_copy(update={"write_wait": timedelta(seconds=1)})
+    ann = WritingPerson(quick, "ann", http)
+    async with gateway(quick), asyncio.timeout(4 * PATIENCE):
+        answer = await ann.create("unread", "bob")
+        assert answer.status == 202, answer.body
+        with monkeypatch.context() as outage, running(settings, "stream_processors"):
+            outage.setattr(LogPlaces, "existing_partitions", no_answer)
+            await until(partial(is_in_the_log, settings, "unread"), PATIENCE)
+
+        async def is_known() -> bool:
+            status = await ann.write("GET", answer.headers["Location"])
+            return bool(status.body["state"] == "sequenced")
+
+        await until(is_known, PATIENCE)
+
+
+def no_answer(*_: object) -> NoReturn:
+    """Fails as a question to a broker that does not answer."""
+    raise KafkaException(KafkaError(KafkaError._TRANSPORT))  # noqa: SLF001 - its public name
+
+
+async def is_in_the_log(settings: Settings, conv_id: str) -> bool:
+    """Whether the log has an entry of a conversation."""
+    return conv_id in await asyncio.to_thread(timelines, settings)
 
 
 @pytest.mark.usefixtures("sequencer")
@@ -163,11 +204,11 @@ async def test_a_killed_gateway_loses_nothing_that_it_has_acknowledged(
 
     with running(quick, "gateway") as process:
         await until(lambda: is_up(settings, http), PATIENCE)
-        early = [await asyncio.gather(*(sent(number) for number in range(COUNT // 2)))]
-        late = [asyncio.create_task(sent(number)) for number in range(COUNT // 2, COUNT)]
-        await asyncio.sleep(0.3)
+        statuses = await asyncio.gather(*(sent(number) for number in range(COUNT // 2)))
+        others = [partial(sent, number) for number in range(COUNT // 2, COUNT)]
+        late = await in_flight(process, others)
         process.kill()
-        statuses = [*early[0], *await asyncio.gather(*late)]
+        statuses += await asyncio.gather(*late)
     acknowledged = {number for number, status in enumerate(statuses) if status == 202}
     assert acknowledged
     assert 0 in statuses[COUNT // 2 :]
@@ -190,6 +231,26 @@ async def test_a_killed_gateway_loses_nothing_that_it_has_acknowledged(
             assert sorted((await ann.texts("killed")).values(), key=int) == [
                 str(number) for number in range(COUNT)
             ]
+
+
+async def in_flight(
+    process: Popen[bytes], requests: Sequence[Callable[[], Coroutine[Any, Any, int]]]
+) -> list[asyncio.Task[int]]:
+    """Begins requests until a gateway has one that it has not answered; the gateway then stands.
+
+    On a busy machine the gateway may answer each request of a batch before it is stopped.
+    """
+    tasks: list[asyncio.Task[int]] = []
+    for pair in zip(requests[::2], requests[1::2], strict=True):
+        batch = [asyncio.create_task(request()) for request in pair]
+        tasks += batch
+        await asyncio.sleep(0.3)
+        process.send_signal(signal.SIGSTOP)
+        await asyncio.wait(batch, timeout=0.3)
+        if not all(task.done() for task in batch):
+            return tasks
+        process.send_signal(signal.SIGCONT)
+    raise AssertionError("the gateway has answered each request")
 
 
 async def is_up(settings: Settings, http: aiohttp.ClientSession) -> bool:

@@ -31,7 +31,7 @@ from tests.support.writing import WriteAnswer, WritingPerson
 
 pytestmark = pytest.mark.servers
 
-PATIENCE: Final = 60.0
+PATIENCE: Final = 180.0
 PERMITTED: Final = "https://chat.example"
 OTHER: Final = "https://other.example"
 PEOPLE: Final = ("ann", "bob", "chen", "dora", "eve")
@@ -108,6 +108,8 @@ class Team:
             ("PUT", f"{chat}/owner", "ann", {"owner": "bob"}, 7, 201),
             ("PUT", f"{chat}/read", "bob", {"seq": 6}, 6, 200),
             ("PUT", f"{chat}/description", "bob", {"name": "us"}, 8, 201),
+            ("PUT", f"{chat}/mute", "bob", {}, 8, 200),
+            ("DELETE", f"{chat}/mute", "bob", {}, 8, 200),
             ("POST", f"{chat}/leave", "ann", {}, 9, 201),
         ]
         assert len(steps) == len(COMMAND_ROUTES)
@@ -226,6 +228,17 @@ async def is_in_log(settings: Settings, client_msg_id: str) -> bool:
     return client_msg_id in {decode_command(each.value()).client_msg_id for each in records}
 
 
+async def beyond_a_limit(
+    request: Callable[[], Awaitable[list[WriteAnswer]]],
+) -> list[WriteAnswer]:
+    """Repeats requests until one is refused: a busy machine may send few of them in a second."""
+    for _ in range(20):
+        answers = await request()
+        if any(each.status == 429 for each in answers):
+            return answers
+    raise AssertionError("no request is refused")
+
+
 async def test_commands_beyond_a_limit_are_refused_until_the_limit_is_free(
     gateways: Gateways, http: ClientSession
 ) -> None:
@@ -240,14 +253,21 @@ async def test_commands_beyond_a_limit_are_refused_until_the_limit_is_free(
     assert (refused.status, refused.kind) == (429, "too-many-additions")
     assert int(refused.headers["Retry-After"]) > 600
 
-    sends = [person.send("limits", "hello") for person in (flo, gus) for _ in range(4)]
-    kinds = [each.kind for each in await asyncio.gather(*sends) if each.status != 201]
-    assert set(kinds) == {"conversation-busy"}
+    async def say_much() -> list[WriteAnswer]:
+        sends = [person.send("limits", "hello") for person in (flo, gus) for _ in range(4)]
+        return await asyncio.gather(*sends)
+
+    busy = await beyond_a_limit(say_much)
+    assert {each.kind for each in busy if each.status != 201} == {"conversation-busy"}
     async with writing_socket(strict, "gus", http) as live:
-        marks = [
-            await live.begin("PUT", "/v1/conversations/limits/read", seq=1) for _ in range(16)
-        ]
-        late = [each for each in [await mark for mark in marks] if each.status == 429]
+
+        async def mark_often() -> list[WriteAnswer]:
+            marks = [
+                await live.begin("PUT", "/v1/conversations/limits/read", seq=1) for _ in range(16)
+            ]
+            return [await mark for mark in marks]
+
+        late = [each for each in await beyond_a_limit(mark_often) if each.status == 429]
         assert {each.kind for each in late} == {"too-many-commands"}
         await asyncio.sleep(int(late[0].headers["Retry-After"]))
         assert (await live.write("PUT", "/v1/conversations/limits/read", seq=1)).status == 200

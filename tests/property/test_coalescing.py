@@ -15,6 +15,7 @@ from gateway.store.coalescing import CoalescingStore
 from gateway.store.store_port import SLICE, ConversationHead, StoredEntry
 from schemas.errors import ServerUnavailable
 from schemas.number_types import SeqId
+from tests.support import virtual_time
 from tests.support.gateway_store import FakeStore
 
 LOW: Final = SLICE - 1
@@ -218,7 +219,9 @@ def test_an_answer_was_current_between_call_and_return(
     request. No query or task is left at the end.
     """
     below = Slow(cycle(pace))
-    for one, answer_times in zip(asked, asyncio.run(play(below, asked, written)), strict=True):
+    for one, answer_times in zip(
+        asked, virtual_time.run(play(below, asked, written)), strict=True
+    ):
         if answer_times is None:
             continue
         if answer_times.values is None:
@@ -252,6 +255,6 @@ def test_many_equal_requests_send_two_queries_for_a_slice(spans: list[tuple[int,
     for seq in range(LOW, HIGH + 1):
         below.overwrite("a", seq)
     there = {seq: seq - LOW + 1 for seq in range(LOW, HIGH + 1)}
-    for span, found in zip(spans, asyncio.run(crowd(below, spans)), strict=True):
+    for span, found in zip(spans, virtual_time.run(crowd(below, spans)), strict=True):
         assert found == {seq: there[seq] for seq in range(span[0], span[1] + 1)}
     assert below.begun <= 4  # two slices

@@ -106,7 +106,7 @@ class NodeMachine(DeviceMachine):
     @may_die
     def ask_for_page(self, back: int) -> None:
         """Request a page of the sync timeline, maybe one that was read before."""
-        self.bench.ask("askPage", back=back)
+        self.bench.ask("askPage", after=self.earlier_cursor(back))
 
     @rule(everything=st.booleans())
     def ask_for_heads(self, everything: bool) -> None:  # noqa: FBT001 - drawn
@@ -139,6 +139,8 @@ class NodeMachine(DeviceMachine):
         After the owner joined again, items from before the join are shown again.
         """
         state = self.bench.ask("state")
+        if state["restarted"]:
+            self.shown.clear()
         for item in state["shown"]:
             before = self.shown[item["convId"]]
             while before and before[-1]["first"] >= item["first"]:
@@ -159,8 +161,10 @@ class NodeMachine(DeviceMachine):
             assert self.untouched(conv_id, by_seq(self.shown[conv_id])) == untouched
             assert sum(item["last"] - item["first"] + 1 for item in stored) == len(expected)
             assert state["readings"][conv_id]["unread"] == self.world.my_unread(conv_id)
+            assert state["readings"][conv_id]["muted"] == self.world.my_mute(conv_id)
         for listed in self.gateway.runner.run(self.gateway.timelines.conversations()):
-            reading = {"unread": listed.unread, "mark": listed.read}
+            muted = self.world.my_mute(listed.conv_id)
+            reading = {"unread": listed.unread, "mark": listed.read, "muted": muted}
             assert state["readings"][listed.conv_id] == reading
 
     @invariant()
@@ -184,7 +188,8 @@ def parsed(items: dict[int, tuple[str | None, bytes]]) -> dict[int, Shown]:
 def batch_of(heard: list[Arrived], after: int | None) -> dict[str, Any]:
     """Records in the form of the Node process."""
     records = [json.loads(each.json) for each in heard]
-    return {"after": after, "records": records, "next": heard[-1].sync_seq}
+    places = [each.sync_seq for each in heard]
+    return {"after": after, "records": records, "places": places, "next": places[-1]}
 
 
 def by_seq(items: list[dict[str, Any]]) -> dict[int, Shown]:

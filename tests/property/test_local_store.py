@@ -65,7 +65,7 @@ class FollowingMachine(DeviceMachine):
         self.answers: list[Answer] = []
         self.device = Device(
             self.files.store, self.gateway.timelines, self.gateway.timelines, self.show_one,
-            registry=self.gateway.registry,
+            registry=self.gateway.registry, restart=self.forget,
         )  # fmt: skip
 
     def start_next_process(self) -> None:
@@ -111,6 +111,11 @@ class FollowingMachine(DeviceMachine):
         self.files.store.close()
         shutil.rmtree(self.folder)
 
+    def forget(self) -> None:
+        """The device shows everything again."""
+        self.shown.clear()
+        self.answers.clear()  # the gateway was stopped, so no answer is in flight
+
     def show_one(self, item: TimelineItem) -> None:
         """Show the application the next item, or after a crash maybe the last item again.
 
@@ -131,8 +136,8 @@ class FollowingMachine(DeviceMachine):
     @may_die
     def ask_for_page(self, back: int) -> None:
         """Request a page of the sync timeline, maybe one that was read before."""
-        cursor = max(-1, self.files.store.cursor - back)
-        batch = self.gateway.runner.run(self.gateway.timelines.after(SyncSeqId(cursor)))
+        cursor = self.earlier_cursor(back)
+        batch = self.gateway.runner.run(self.gateway.timelines.after(cursor))
         self.answers.append(lambda store: store.apply(batch))
 
     @rule(everything=st.booleans())
@@ -178,6 +183,7 @@ class FollowingMachine(DeviceMachine):
             assert self.untouched(conv_id, by_seq(self.shown[conv_id])) == untouched
             assert sum(item.last - item.first + 1 for item in kept) == len(expected)
             assert self.files.store.unread(conv_id) == self.world.my_unread(conv_id)
+            assert self.files.store.muted_until(conv_id) == self.world.my_mute(conv_id)
         for listed in self.gateway.runner.run(self.gateway.timelines.conversations()):
             reading = (
                 self.files.store.unread(listed.conv_id),

@@ -14,10 +14,8 @@ from schemas.http.queries import ConversationsQuery
 from schemas.ids import uuid7
 from schemas.number_types import SeqId
 from schemas.records import (
-    AnyCommand,
     AnyEntry,
     ConversationCreated,
-    CreateConversation,
     Duplicate,
     MarkRead,
     MembersAdded,
@@ -28,17 +26,12 @@ from schemas.records import (
     Reply,
 )
 from schemas.unread import Counted, unread
-from tests.support.commands import USERS, commands
+from tests.support.commands import USERS
+from tests.support.group_steps import GROUP, Step, steps_of_group
 from tests.support.local_world import LaggingStore
-from tests.support.sequencing import Commit, Crash, Log, run
+from tests.support.sequencing import Log, run
 from tests.support.unread import walked
 
-Step = AnyCommand | type[Crash | Commit]
-
-GROUP = CreateConversation(
-    conv_id="c1", sender="ann", device_id="d", client_msg_id=uuid7(0, 0), members=["bob", "陈"],
-    join="open",
-)  # fmt: skip
 marks = st.builds(
     MarkRead,
     conv_id=st.just("c1"),
@@ -47,9 +40,7 @@ marks = st.builds(
     client_msg_id=st.just(uuid7(1, 1)),
     seq=st.integers(1, 12),
 )
-step_lists = st.lists(
-    st.one_of(commands, marks, st.just(Crash), st.just(Commit)), max_size=60
-).map(lambda steps: [GROUP, *steps])
+step_lists = steps_of_group(marks)
 
 
 def in_order(log: Log) -> Iterable[tuple[str, list[AnyEntry]]]:

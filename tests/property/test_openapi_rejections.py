@@ -16,6 +16,7 @@ from schemas.http.command_bodies import (
     CommandBody,
     EditedMessage,
     LeftConversation,
+    MutedConversation,
     NewConversation,
     NewDescription,
     NewMembers,
@@ -33,6 +34,7 @@ from schemas.records import (
     DescribeConversation,
     EditMessage,
     MarkRead,
+    MuteConversation,
     RecallMessage,
     Rejected,
     RemoveMembers,
@@ -52,6 +54,7 @@ BODIES: Final[dict[type[AnyCommand], type[CommandBody]]] = {
     RecallMessage: RecalledMessage,
     EditMessage: EditedMessage,
     MarkRead: ReadUpTo,
+    MuteConversation: MutedConversation,
 }
 """The body of the route of each command."""
 

@@ -6,7 +6,7 @@ import unicodedata
 from random import Random
 from typing import Final
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from backends.search_text import LONGEST_TOKEN, has_run, readings_of
@@ -68,6 +68,9 @@ def test_a_message_is_found_by_each_run_that_it_shows(found: tuple[str, str]) ->
 
 @settings(deadline=None, max_examples=250)
 @given(messages_and_queries())
+@example(("👍🏽", "👍", True))
+@example(("👍", "👍🏽", False))
+@example(("👍🏽👍🏽", "👍👍", False))
 def test_a_message_is_found_by_no_other_query(asked: tuple[str, str, bool]) -> None:
     """A run is found exactly if the message shows it."""
     text, run, seen = asked

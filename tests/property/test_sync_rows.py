@@ -22,6 +22,7 @@ from schemas.sync_rows import decode_row, references
 from sinks.base.records import Record
 from sinks.cassandra import sync_parts, sync_places, sync_requests
 from sinks.cassandra.sync_late import LateSyncWriter
+from sinks.cassandra.sync_places import sort_out
 from sinks.cassandra.sync_writer import SyncWriter
 from tests.support.fake_cassandra import FakeSession, Sent
 from tests.support.killing import Killed
@@ -63,7 +64,8 @@ class Process(FakeSession):
         user, bucket, lowest = parameters
         held = self._rows.rows[user]
         above = [key for key in held if key >= lowest and key // SYNC_BUCKET == bucket]
-        return SimpleNamespace(one=lambda: (held[min(above)],) if above else None)
+        found = (min(above), held[min(above)]) if above else None
+        return SimpleNamespace(one=lambda: found)
 
     def execute_async(self, statement: Any) -> Any:
         """Send one batch, with the next fault of the script."""
@@ -237,3 +239,35 @@ def test_no_reader_misses_a_record(log: list[tuple[list[str], int]], history: li
         assert not late.write([record]).poison
         world.poison.remove(record.offset)
         world.check()
+
+
+@given(logs, st.lists(st.tuples(st.sampled_from(USERS), st.integers(0, 30)), max_size=8))
+def test_lost_rows_are_added_again(
+    log: list[tuple[list[str], int]], lost: list[tuple[str, int]]
+) -> None:
+    """Whatever rows a store has lost, a reader misses no record after they are added again."""
+    world = World(log)
+    world.poison = set()
+    world.unknown = set()
+    session = Process(world.rows, [], repaired=True)
+    writer = SyncWriter(cast("Session", session), Settings())
+    for at in range(0, len(world.log), 4):
+        writer.write(world.log[at : at + 4])
+    for user, number in lost:
+        rows = world.rows.rows[user]
+        if rows:
+            del rows[sorted(rows)[number % len(rows)]]
+    late = LateSyncWriter(writer)
+    for user in USERS:
+        there = set(world.rows.read(user))
+        places = sort_out(world.log, range(len(world.log))).by_key
+        mine = [
+            place
+            for key, of_key in places.items()
+            if user.encode() in recipients_of(key)
+            for place in of_key
+            if place.sync_seq not in there
+        ]
+        assert late.add(user.encode(), mine) == []
+    world.committed = len(log)
+    world.check()

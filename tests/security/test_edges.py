@@ -28,6 +28,7 @@ IDS = {
     "/v1/devices/{id}": "phone",
     "/v1/devices/{id}/cursor": "phone",
     "/v1/devices/{id}/conversations": "phone",
+    "/v1/devices/{id}/push": "phone",
 }
 
 
@@ -78,8 +79,12 @@ def is_right(asked: Asked, answered: int) -> bool:
 
 
 def is_rejected_mark(asked: Asked, answered: int) -> bool:
-    """Return whether the sequencer has refused a read mark: beyond the head, or after a leave."""
-    return asked.path == "/v1/conversations/c/read" and answered in {400, 403}
+    """Return whether the sequencer has refused a read mark or a mute.
+
+    A mark beyond the head is refused, and both after a leave.
+    """
+    marks = {"/v1/conversations/c/read": {400, 403}, "/v1/conversations/c/mute": {403}}
+    return answered in marks.get(asked.path, ())
 
 
 async def test_the_edges_of_every_operation_are_tried() -> None:

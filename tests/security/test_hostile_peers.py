@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
-from typing import Final
+from typing import Final, TypeAlias
 
 import pytest
 
@@ -20,25 +21,30 @@ from gateway.log.wake_ups import WakeUps
 from schemas.codec import encode
 from tests.support.gateway import Caller, serving, token_settings
 from tests.support.gateway_store import FakeIndex, FakeStore, message
-from tests.support.peers import Latency, Peer, frame, head, peer, upgrade
+from tests.support.peers import ANSWER_SECONDS, Latency, Peer, frame, head, peer, upgrade
 from tests.support.waiting import until
 
 SETTINGS = token_settings()
+Short: TypeAlias = Callable[[str], None]
 OTHERS_SECONDS: Final = 0.5
-"""The maximum time of another client's request meanwhile, on a busy machine of two cores."""
+"""The maximum time of another client's request meanwhile, while the machine runs the process."""
 
 LARGE: Final = 1_000
 """Records of 8 KB, in total more than the socket buffers of both sides."""
 
 
 @pytest.fixture(autouse=True)
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bounds of a second, so that they end within a test."""
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bounds that no client reaches by itself, however busy the machine is."""
     for name in ("HEAD_SECONDS", "BODY_SECONDS", "WRITE_SECONDS", "CLOSE_SECONDS"):
-        monkeypatch.setattr(bounds, name, 1.0)
-    monkeypatch.setattr(bounds, "PLACE_SECONDS", 0.5)
+        monkeypatch.setattr(bounds, name, 2 * ANSWER_SECONDS)
     monkeypatch.setattr(bounds, "SWEEP_SECONDS", 0.1)
-    monkeypatch.setattr(live_socket, "SLOW_SECONDS", 0.4)
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> Short:
+    """Shortens a bound of the gateway to a second, so that it ends within a test."""
+    return lambda name: monkeypatch.setattr(bounds, name, 1.0)
 
 
 @pytest.fixture
@@ -60,8 +66,13 @@ async def gateway(woken: WakeUps) -> AsyncIterator[Caller]:
         yield caller
 
 
-async def test_bodies_that_never_arrive_delay_only_their_sender(gateway: Caller) -> None:
+async def test_bodies_that_never_arrive_delay_only_their_sender(
+    gateway: Caller, short: Short, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """256 requests of one person without their bodies do not block other people or health."""
+    short("BODY_SECONDS")
+    monkeypatch.setattr(bounds, "PLACE_SECONDS", 0.2)
+    begun = time.monotonic()
     request = head(gateway, "POST /v1/devices", "ann", "Content-Length: 20")
     async with AsyncExitStack() as stack:
         peers = [await stack.enter_async_context(peer(gateway)) for _ in range(256)]
@@ -71,12 +82,14 @@ async def test_bodies_that_never_arrive_delay_only_their_sender(gateway: Caller)
         assert await Latency(gateway).measure(20) < OTHERS_SECONDS
         answers = [await each.answer() for each in peers]
     assert {answer.status for answer in answers} == {408, 429}
-    assert sum(answer.status == 408 for answer in answers) <= bounds.MAX_REQUESTS_OF_ONE
+    rounds = 1 + int((time.monotonic() - begun) / bounds.BODY_SECONDS)  # places are given again
+    assert sum(answer.status == 408 for answer in answers) <= rounds * bounds.MAX_REQUESTS_OF_ONE
     assert all(answer.problem["status"] == answer.status for answer in answers)
 
 
-async def test_a_slow_body_ends_the_request(gateway: Caller) -> None:
+async def test_a_slow_body_ends_the_request(gateway: Caller, short: Short) -> None:
     """The time of a whole body is bounded, so single bytes do not prolong it."""
+    short("BODY_SECONDS")
     async with peer(gateway) as slow:
         await slow.send(head(gateway, "POST /v1/devices", "ann", "Content-Length: 60000"))
         trickling = asyncio.create_task(trickle(slow))
@@ -104,36 +117,45 @@ ENDLESS = {
 
 @pytest.mark.parametrize("line", ["POST /v1/devices", "GET /v1/sync?limit=1", "POST /no"])
 @pytest.mark.parametrize("name", ENDLESS)
-async def test_a_body_without_an_end_is_cut_off(gateway: Caller, line: str, name: str) -> None:
+async def test_a_body_without_an_end_is_cut_off(
+    gateway: Caller, line: str, name: str, short: Short
+) -> None:
     """A connection with an endless body ends, and other clients are not delayed."""
+    short("BODY_SECONDS")
     async with peer(gateway) as flood:
         await flood.send(head(gateway, line, "ann", "Transfer-Encoding: chunked"))
         flooding = asyncio.create_task(flood_with(flood, ENDLESS[name]))
         try:
             assert await Latency(gateway).measure(10) < OTHERS_SECONDS
-            assert await flood.ends() < 5
+            await flood.ends()
         finally:
             flooding.cancel()
 
 
 @pytest.mark.parametrize("begun", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n"], ids=["silent", "slow"])
-async def test_missing_headers_end_the_connection(gateway: Caller, begun: bytes) -> None:
+async def test_missing_headers_end_the_connection(
+    gateway: Caller, begun: bytes, short: Short
+) -> None:
     """A silent peer is disconnected; a peer with slow headers gets a problem first."""
+    short("HEAD_SECONDS")
     async with peer(gateway) as slow:
         await slow.send(begun)
         trickling = asyncio.create_task(trickle(slow)) if begun else None
         if begun:
             assert (await slow.answer()).problem["type"].endswith("too-slow")
-        assert await slow.ends() < 5
+        await slow.ends()
         if trickling is not None:
             trickling.cancel()
 
 
-async def test_a_slow_header_on_a_used_connection_ends_the_connection(gateway: Caller) -> None:
+async def test_a_slow_header_on_a_used_connection_ends_the_connection(
+    gateway: Caller, short: Short
+) -> None:
     """The bound for headers holds for the second request of a connection, too."""
     async with peer(gateway) as slow:
         await slow.send(head(gateway, "GET /v1/sync?limit=1"))
         assert (await slow.answer()).status == 200
+        short("HEAD_SECONDS")
         await slow.send(b"GET / HTTP/1.1\r\n")
         assert (await slow.answer()).status == 408
 
@@ -143,7 +165,6 @@ async def test_idle_connections_are_closed_for_new_ones(
 ) -> None:
     """At the bound of connections, an idle one is closed for a new one."""
     monkeypatch.setattr(bounds, "MAX_CONNECTIONS", 8)
-    monkeypatch.setattr(bounds, "HEAD_SECONDS", 30.0)
     async with AsyncExitStack() as stack:
         idle = [await stack.enter_async_context(peer(gateway)) for _ in range(32)]
         assert (await gateway.get("/healthz")).status == 200
@@ -164,7 +185,7 @@ async def test_connections_in_use_are_bounded(
         refused = await late.answer()
         assert refused.problem["type"].endswith(":too-many-connections-in-all")
         assert (refused.status, refused.headers["retry-after"]) == (503, "1")
-        assert await late.ends() < 5
+        await late.ends()
 
 
 async def test_connections_of_one_person_are_bounded(
@@ -179,7 +200,7 @@ async def test_connections_of_one_person_are_bounded(
         for each in (first, second, third):
             await each.send(head(gateway, "GET /v1/sync?limit=1", "bob"))
             assert (await each.answer()).status == 200
-        assert await first.ends() < 5
+        await first.ends()
         for each in (second, third):
             await each.send(upgrade(gateway, "bob"))
             assert (await each.answer()).status == 101
@@ -191,8 +212,9 @@ async def test_connections_of_one_person_are_bounded(
         assert (await fourth.answer()).status == 200
 
 
-async def test_unread_pipelined_answers_end_the_connection(gateway: Caller) -> None:
+async def test_unread_pipelined_answers_end_the_connection(gateway: Caller, short: Short) -> None:
     """Unread answers end the connection within the bound for writes, without a delay of others."""
+    short("WRITE_SECONDS")
     async with peer(gateway) as deaf:
         await deaf.send(head(gateway, "GET /v1/sync?limit=500") * 20)
         assert await Latency(gateway).measure(20) < OTHERS_SECONDS
@@ -201,7 +223,7 @@ async def test_unread_pipelined_answers_end_the_connection(gateway: Caller) -> N
 
 async def aborted(deaf: Peer) -> None:
     """Wait until a peer that does not read is disconnected and cannot send any more."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(ANSWER_SECONDS):
         while True:
             try:
                 deaf.writer.write(b"\r\n")
@@ -217,7 +239,7 @@ async def test_requests_do_not_pile_up(gateway: Caller) -> None:
     """A peer that sends endless requests while one is running is disconnected."""
     async with peer(gateway) as flood:
         await flood.send(head(gateway, "GET /v1/sync?limit=500") * 2_000)
-        assert await flood.ends() < 5
+        await flood.ends()
 
 
 async def test_a_few_pipelined_requests_are_answered(gateway: Caller) -> None:
@@ -233,11 +255,13 @@ async def test_a_websocket_that_never_reads_is_aborted(
     gateway: Caller,
     woken: WakeUps,
     caplog: pytest.LogCaptureFixture,
+    short: Short,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A WebSocket that never reads is aborted soon, and frees its place only then."""
     caplog.set_level("INFO")
-    monkeypatch.setattr(bounds, "WRITE_SECONDS", 8.0)  # the bound of a live answer comes first
+    short("CLOSE_SECONDS")
+    monkeypatch.setattr(live_socket, "SLOW_SECONDS", 0.4)
     async with peer(gateway) as deaf:
         await deaf.send(upgrade(gateway, "ann", "?limit=500"))
         await deaf.reader.readuntil(b"\r\n\r\n")
@@ -245,22 +269,22 @@ async def test_a_websocket_that_never_reads_is_aborted(
         async def is_over() -> bool:
             return woken.listeners == 0
 
-        assert woken.listeners == 1
         assert await Latency(gateway).measure(20) < OTHERS_SECONDS
-        await until(is_over, 10)
+        await until(is_over, ANSWER_SECONDS)
         assert "4408" in caplog.text
         await aborted(deaf)
 
 
 async def test_a_websocket_that_does_not_read_its_close_is_aborted(
-    gateway: Caller, woken: WakeUps
+    gateway: Caller, woken: WakeUps, short: Short
 ) -> None:
     """A client that does not answer the close frame is disconnected within a bound."""
+    short("CLOSE_SECONDS")
     async with peer(gateway) as live:
         await live.send(upgrade(gateway, "bob"))
         await live.reader.readuntil(b"\r\n\r\n")
         woken.close()
-        assert await live.ends() < 5
+        await live.ends()
 
 
 FORBIDDEN = {
@@ -275,17 +299,19 @@ FORBIDDEN = {
 
 @pytest.mark.parametrize("name", FORBIDDEN)
 async def test_a_flood_of_frames_is_closed_at_once(
-    gateway: Caller, woken: WakeUps, name: str
+    gateway: Caller, woken: WakeUps, name: str, short: Short
 ) -> None:
     """Data frames, and too many control frames, close with 1008 without a delay of others."""
+    short("CLOSE_SECONDS")  # the client does not answer the close frame
     async with peer(gateway) as flood:
         await flood.send(upgrade(gateway, "bob"))
         await flood.reader.readuntil(b"\r\n\r\n")
+        reading = asyncio.create_task(close_code(flood))  # before the end of the connection
         flooding = asyncio.create_task(flood_with(flood, FORBIDDEN[name]))
         try:
             assert await Latency(gateway).measure(20) < OTHERS_SECONDS
-            async with asyncio.timeout(10):
-                code = await close_code(flood)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                code = await reading
         finally:
             flooding.cancel()
         assert code == 1008
@@ -293,7 +319,7 @@ async def test_a_flood_of_frames_is_closed_at_once(
         async def is_over() -> bool:
             return woken.listeners == 0
 
-        await until(is_over, 5)
+        await until(is_over, ANSWER_SECONDS)
 
 
 async def flood_with(flood: Peer, frames: bytes) -> None:
@@ -320,7 +346,7 @@ async def test_a_flood_behind_the_upgrade_is_closed_as_well(gateway: Caller) -> 
     async with peer(gateway) as flood:
         await flood.send(upgrade(gateway, "bob") + frame(1) * 100)
         await flood.reader.readuntil(b"\r\n\r\n")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(ANSWER_SECONDS):
             assert await close_code(flood) == 1008
 
 
@@ -330,7 +356,7 @@ async def test_pings_are_answered(gateway: Caller) -> None:
         await live.send(upgrade(gateway, "bob"))
         await live.reader.readuntil(b"\r\n\r\n")
         await live.send(frame(9, b"hello"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(ANSWER_SECONDS):
             await live.reader.readuntil(b"\x8a\x05hello")
 
 

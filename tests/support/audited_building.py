@@ -35,6 +35,7 @@ from schemas.records import (
     AnyEntry,
     ConversationCreated,
     ConversationDescribed,
+    ConversationMuted,
     FanoutChanged,
     MembersAdded,
     MembersRemoved,
@@ -182,7 +183,7 @@ def _take_mark(system: System, conv_id: str, user: str) -> ReadMarkRow:
     for at, row in enumerate(system.read_marks):
         if (row.conv_id, row.user_id) == (conv_id, user):
             return system.read_marks.pop(at)
-    return ReadMarkRow(conv_id, user, None, None, None)
+    return ReadMarkRow(conv_id, user, None, None, None, None)
 
 
 def _store_conversation(system: System, entry: AnyEntry) -> None:
@@ -254,6 +255,9 @@ def _store_sync(system: System, user: str, place: SyncSeqId, value: bytes) -> No
     if isinstance(record, ReadMarked):
         mark = _take_mark(system, record.conv_id, user)
         system.read_marks.append(mark._replace(read_seq=max(record.seq, mark.read_seq or NO_SEQ)))
+    elif isinstance(record, ConversationMuted):
+        mark = _take_mark(system, record.conv_id, user)
+        system.read_marks.append(mark._replace(muted_until=record.until))
     bucket = sync_bucket(place)
     newest = max([place, *(noted for name, noted in system.expiries if name == user)])
     system.expiries = [each for each in system.expiries if each[0] != user] + [(user, newest)]

@@ -10,12 +10,14 @@ from msgspec import UNSET, UnsetType
 from schemas.ids import uuid7
 from schemas.number_types import SeqId
 from schemas.records import (
+    MUTED_WITHOUT_END,
     AddMembers,
     AnyCommand,
     CreateConversation,
     DescribeConversation,
     EditMessage,
     MarkRead,
+    MuteConversation,
     RecallMessage,
     RemoveMembers,
     SendMessage,
@@ -76,6 +78,7 @@ commands: st.SearchStrategy[AnyCommand] = st.one_of(
     ),
     st.builds(SendMessage, **_common(), content=texts.map(_text_content)),
     st.builds(MarkRead, **_common(), seq=st.integers(-1, 14)),
+    st.builds(MuteConversation, **_common(), until=st.sampled_from([-1, 0, 5, MUTED_WITHOUT_END])),
     st.builds(RecallMessage, **_common(), seq=seqs),
     st.builds(
         EditMessage,

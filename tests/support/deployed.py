@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from cassandra.cluster import Session
@@ -13,7 +13,10 @@ from elasticsearch.helpers import bulk
 
 from audit.input_readers import read_input
 from audit.log import KafkaRecord
-from audit.store import ConversationRow
+from audit.member_rows import MembershipRow
+from audit.read_marks import ReadMarkRow
+from audit.store import ConversationRow, MessageRow
+from audit.sync_store import AuditedSyncRow
 from audit.topic_readers import committed_spans
 from backends.elasticsearch.index import create_index
 from backends.identity.index_claim import claim_index
@@ -30,6 +33,7 @@ from backends.kafka.clients import (
 from backends.sync_layout.layouts import SyncShards
 from backends.sync_layout.topic_creation import places_of, sync_shards
 from schemas.codec import encode
+from schemas.lifetime import SKIPPED_SINCE, SKIPPED_UNTIL
 from schemas.number_types import EpochNumber, Milliseconds, Offset, ShardNumber
 from schemas.records import AnyCommand
 from schemas.settings import Settings
@@ -40,9 +44,9 @@ from tests.support.damage.tools import with_column
 from tests.support.placing import Placed, Placing, in_one_epoch
 from tests.support.sequencing import run
 from tests.support.shared_records import shared_records
-from tests.support.topics import read_all
+from tests.support.topics import is_caught_up, read_all
 
-SECONDS = 60.0
+SECONDS = 180.0
 _BY_KEY: Final = -1
 """In place of a partition: the client computes the partition from the key."""
 STAGES = (
@@ -52,17 +56,25 @@ STAGES = (
     ("sink-sync", Topic.SYNC),
 )
 
+TABLES = (
+    "message", "conversation", "membership_by_user", "membership_by_conversation", "read_mark",
+    "sync", "sync_bucket", "sync_expiry",
+)  # fmt: skip
 
-def deploy(
+
+def deploy(  # noqa: PLR0913 - the last has a default
     settings: Settings,
     session: Session,
     search: Elasticsearch,
     steps: Sequence[AnyCommand],
     place: Placing = in_one_epoch,
+    *,
+    damage: Callable[[System], object] = lambda _: None,
 ) -> System:
     """Writes topics, tables and index so that they agree, and commits the offsets of all stages.
 
-    The commands have the times that the broker assigns.
+    The commands have the times that the broker assigns. ``damage`` changes the tables and the
+    index before they are written.
     """
     create_topics(settings)
     append(settings, Topic.MESSAGES, [(step.conv_id, encode(step)) for step in steps])
@@ -81,6 +93,7 @@ def deploy(
     append_shared(settings, shards, shared_records(log.syncs, homes))
     system = system_on(records(settings, Topic.TIMELINE), records(settings, Topic.SYNC), shards)
     system.input = found
+    damage(system)
     deployment = check_log(settings)
     claim_store(session, settings, deployment)
     _insert(session, system)
@@ -170,31 +183,57 @@ def commit(settings: Settings) -> None:
 
 
 def _insert(session: Session, system: System) -> None:
-    membership = "user_id, conv_id, seq, joined, history_rule, bucket"
-    tables: dict[str, list[tuple[object, ...]]] = {
-        "message (conv_id, bucket, seq, kind, sender, at, entry, edited_by, recalled_by,"
-        " messages)": [
-            with_column(row, "entry", (row.entry or b"").decode()) for row in system.messages
-        ],
-        f"conversation ({', '.join(ConversationRow._fields)})": list(system.conversations),
-        f"membership_by_user ({membership}, messages, at, place, since)": [
-            (*row, 2 * at if row.joined else 2 * at + 1, row.seq)
-            for at, row in enumerate(system.by_user)
-        ],
-        f"membership_by_conversation ({membership}, at)": [
-            (*row[:6], row[7]) for row in system.by_conversation
-        ],
-        "sync (user_id, bucket, sync_seq, records)": [
-            with_column(row, "records", (row.records or b"").decode()) for row in system.sync_rows
-        ],
-        "sync_bucket (user_id, bucket)": list(system.buckets),
-        "read_mark (conv_id, user_id, own_seq, own_messages, read_seq)": list(system.read_marks),
-        "sync_expiry (user_id, newest, since, until)": [(*row, 0, 1) for row in system.expiries],
+    """A column without a value is not written: a null would hide a later write of the column."""
+    membership = MembershipRow._fields
+    tables: dict[str, tuple[Sequence[str], list[tuple[object, ...]]]] = {
+        "message": (
+            MessageRow._fields,
+            [with_column(row, "entry", (row.entry or b"").decode()) for row in system.messages],
+        ),
+        "conversation": (ConversationRow._fields, list(system.conversations)),
+        "membership_by_user": (
+            (*membership, "place", "since"),
+            [(*row, _place_of(system, row, at), row.seq) for at, row in enumerate(system.by_user)],
+        ),
+        "membership_by_conversation": (
+            membership,
+            [row._replace(messages=None) for row in system.by_conversation],
+        ),
+        "sync": (
+            AuditedSyncRow._fields,
+            [
+                with_column(row, "records", (row.records or b"").decode())
+                for row in system.sync_rows
+            ],
+        ),
+        "sync_bucket": (("user_id", "bucket"), list(system.buckets)),
+        "read_mark": (ReadMarkRow._fields, list(system.read_marks)),
+        "sync_expiry": (
+            ("user_id", "newest", "since", "until"),
+            [
+                *((*row, 0, 1) for row in system.expiries),
+                *((*row, SKIPPED_SINCE, SKIPPED_UNTIL) for row in system.skip_notes),
+            ],
+        ),
     }
-    for table, rows in tables.items():
-        marks = ", ".join("%s" for _ in rows[0])
+    for table, (columns, rows) in tables.items():
         for row in rows:
-            session.execute(f"INSERT INTO {table} VALUES ({marks})", row)  # noqa: S608 - our own names
+            given = [(c, each) for c, each in zip(columns, row, strict=True) if each is not None]
+            names, marks = ", ".join(c for c, _ in given), ", ".join("%s" for _ in given)
+            session.execute(
+                f"INSERT INTO {table} ({names}) VALUES ({marks})",  # noqa: S608 - our own names
+                [each for _, each in given],
+            )
+
+
+def _place_of(system: System, row: MembershipRow, at: int) -> int:
+    """The place of a row in its partition; a free place for a row of no entry."""
+    free = 1_000 + 2 * at if row.joined else 1_001 + 2 * at
+    for (user, conv_id, place), found in system.places.items():
+        if (user, conv_id, found.seq) == (row.user_id, row.conv_id, row.seq):
+            assert isinstance(place, int)
+            return place
+    return free
 
 
 def _index(settings: Settings, search: Elasticsearch, system: System) -> None:
@@ -214,3 +253,14 @@ def _index(settings: Settings, search: Elasticsearch, system: System) -> None:
             for each in system.documents
         ],
     )
+
+
+def lose_all_rows(session: Session) -> None:
+    """Empties the tables, without the tombstones of a deletion."""
+    for table in TABLES:
+        session.execute(f"TRUNCATE {table}", timeout=60)
+
+
+def all_stored(settings: Settings) -> bool:
+    """Whether all stages have committed all records."""
+    return all(is_caught_up(settings, stage, topic) for stage, topic in STAGES)

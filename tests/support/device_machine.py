@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
 from consumers.device.knowledge import Arrived
+from schemas.number_types import SyncSeqId
 from schemas.records import Entry, MessageEdited, MessageRecalled, NewDevicePolicy
 from tests.support.killing import Killed
 from tests.support.local_world import (
@@ -60,6 +61,8 @@ class DeviceMachine(WorldMachine):
         self.gateway = gateway
         self.gateway.serve(self.world)
         self.heads: dict[str, int] = {}
+        self.begins: dict[str, int] = {}
+        """The first SeqIds of a device that had registered before the log was restored."""
 
     def register(self) -> None:
         """Register the device."""
@@ -122,7 +125,14 @@ class DeviceMachine(WorldMachine):
         """Return the first SeqId to show, by the policy and the head at registration."""
         head = self.heads.get(conv_id, 0)
         window = max(1, head - WINDOW + 1)
-        return {"new-messages-only": head + 1, "window": window, "full-history": 1}[self.policy]
+        begins = {"new-messages-only": head + 1, "window": window, "full-history": 1}
+        return min(begins[self.policy], self.begins.get(conv_id, begins[self.policy]))
+
+    def earlier_cursor(self, back: int) -> SyncSeqId:
+        """Return the cursor of the device, or one that it had some records ago."""
+        cursor = self.cursor()
+        passed = [each.sync_seq for each in self.world.my_records() if each.sync_seq < cursor]
+        return SyncSeqId([-1, *passed, cursor][max(0, len(passed) + 1 - back)])
 
     def expected(self, conv_id: str) -> dict[int, tuple[str | None, bytes]]:
         """Return the items of a conversation that the device has to show, by SeqId."""
@@ -171,6 +181,30 @@ class DeviceMachine(WorldMachine):
         cursor = self.cursor()
         self.apply([each for each in self.world.my_records() if each.sync_seq > cursor], cursor)
         self.request_gaps()
+
+    @rule(lost=st.integers(1, 12), later=st.integers(0, 3))
+    def lose(self, lost: int, later: int) -> None:
+        """An operator restores an earlier log, and the device comes back, maybe after messages.
+
+        The cursor of the device is of a lost record: a device that has applied no lost record in
+        its order does not notice the loss.
+        """
+        self.settle()
+        cursor = SyncSeqId(self.cursor())
+        begins = {conv_id: self.begin_of(conv_id) for conv_id in CONVERSATIONS}
+        if not self.world.would_lose(lost, cursor):
+            return
+        self.world.restore(lost)
+        self.gateway.serve(self.world)
+        for _ in range(later):
+            self.world.say(CONVERSATIONS[0], OWNER, [ME])
+        self.world.store.write_all()
+        assert self.world.log.is_ahead(cursor)
+        listed = self.gateway.runner.run(self.gateway.timelines.conversations())
+        self.heads = {each.conv_id: each.head for each in listed}
+        self.begins = begins
+        self.settle()
+        self.check()
 
     @rule(skip=st.integers(0, 4), count=st.integers(1, 3), is_next=st.booleans())
     @may_die

@@ -17,6 +17,9 @@ _AROUND: Final = {
 NUMBERS: Final = sorted(_AROUND | {-2, -1, 0, 1, 2, 10**30, -(10**30)})
 """Integers around the limits of the integer types of processors, databases and JavaScript."""
 
+_FEW_NUMBERS: Final = (-(10**30), -1, 0, 1, 1 << 53, 1 << 64, 10**30)
+"""For values that are not numbers: no number is an edge of a text."""
+
 NO_NUMBERS: Final = (
     "", " ", "1 ", " 1", "+1", "-", "--1", "-0", "00", "1e3", "1.0", "1_0", "0x1", "NaN", "null",
     "true", "\u0663", "\uff11", "1\x00", "\x00", "9" * 400, "1\r\n",
@@ -93,7 +96,7 @@ def _values(schema: dict[str, Any]) -> Iterator[tuple[str, bool | None]]:
         )
     else:
         longest, shortest = schema.get("maxLength"), schema.get("minLength", 0)
-        for text in (*TEXTS, *NO_NUMBERS, *map(str, NUMBERS)):
+        for text in (*TEXTS, *NO_NUMBERS, *map(str, _FEW_NUMBERS)):
             is_bad = longest is not None and not shortest <= len(text) <= longest
             yield quote(text, safe=""), False if is_bad else None
     yield from ((value, None) for value in RAW)
@@ -102,7 +105,7 @@ def _values(schema: dict[str, Any]) -> Iterator[tuple[str, bool | None]]:
 def _paths(method: str, path: str) -> Iterator[Asked]:
     if "{id}" in path and method != "DELETE":
         body = b'{"cursor":1}' if method == "PUT" else b""
-        for text in (*TEXTS, *map(str, NUMBERS)):
+        for text in (*TEXTS, *map(str, _FEW_NUMBERS)):
             yield Asked(method, path.replace("{id}", quote(text, safe="")), body, None)
         for raw in RAW:
             yield Asked(method, path.replace("{id}", raw.replace("&", "")), body, None)
@@ -113,8 +116,8 @@ def _bodies(
 ) -> Iterator[Asked]:
     if "requestBody" not in operation:
         return
-    reference = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"]
-    schema = described["components"]["schemas"][reference.rpartition("/")[2]]
+    body_schema = operation["requestBody"]["content"]["application/json"]["schema"]
+    choices = body_schema.get("oneOf", [body_schema])
     without_fields = None if not operation["requestBody"]["required"] else False
     for body in (b"", b"{}"):
         yield Asked(method, path, body, fits=without_fields)
@@ -128,19 +131,22 @@ def _bodies(
         b'{"a":' * 9_999,
     ):
         yield Asked(method, path, body, fits=False)
-    for name, part in schema["properties"].items():
-        for literal, fits in _literals(part):
-            body = b'{"%s":%s}' % (name.encode(), literal.encode())
-            yield Asked(method, path, body, fits)
-            yield Asked(method, path, body[:-1] + b',"more":1}', fits=False)
+    for choice in choices:
+        schema = described["components"]["schemas"][choice["$ref"].rpartition("/")[2]]
+        for name, part in schema["properties"].items():
+            for literal, fits in _literals(part):
+                body = b'{"%s":%s}' % (name.encode(), literal.encode())
+                # A body of several kinds needs the field that distinguishes the kinds.
+                yield Asked(method, path, body, fits if len(choices) == 1 else False)
+                if fits is not False:  # otherwise the value alone is refused
+                    yield Asked(method, path, body[:-1] + b',"more":1}', fits=False)
 
 
 def _literals(part: dict[str, Any]) -> Iterator[tuple[str, bool | None]]:
     kind = part.get("type")
     is_number = kind == "integer"
-    for number in sorted(
-        {*NUMBERS, *((part["maximum"], part["maximum"] + 1) if is_number else ())}
-    ):
+    numbers = {*NUMBERS, part["maximum"], part["maximum"] + 1} if is_number else _FEW_NUMBERS
+    for number in sorted(numbers):
         fits = is_number and part["minimum"] <= number <= part["maximum"]
         yield str(number), fits
     yield "[]", None if kind == "array" else False

@@ -16,7 +16,7 @@ from schemas.records import AnyEntry
 from schemas.settings import Settings
 from tests.support.gateway_rows import cassandra_store
 
-PATIENCE: Final = 90.0
+PATIENCE: Final = 180.0
 """Maximum seconds until the next record, also on a busy machine."""
 
 Done = Callable[[Sequence[SyncItem]], bool]

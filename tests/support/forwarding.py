@@ -28,6 +28,8 @@ class Forwarder:
         self._connections: set[asyncio.Task[None]] = set()
         self.life: Callable[[], int | None] = lambda: None
         """Bytes from the server after which a new connection breaks; None: no limit."""
+        self.delay_seconds = 0.0
+        """Delay of each response."""
 
     async def open(self) -> None:
         """Accepts and forwards connections."""
@@ -57,7 +59,9 @@ class Forwarder:
         server_reader, server_writer = await self._connect()
         try:
             there = asyncio.ensure_future(_pump(reader, server_writer))
-            back = asyncio.ensure_future(_pump(server_reader, writer, self.life()))
+            back = asyncio.ensure_future(
+                _pump(server_reader, writer, self.life(), self.delay_seconds)
+            )
             try:
                 await asyncio.wait({there, back}, return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -92,9 +96,16 @@ class Balancer(Forwarder):
 
 
 async def _pump(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, left: int | None = None
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    left: int | None = None,
+    delay_seconds: float = 0,
 ) -> None:
+    loop = asyncio.get_running_loop()
     while left != 0 and (data := await reader.read(_CHUNK if left is None else left)):
-        writer.write(data)
-        await writer.drain()
+        if delay_seconds:
+            loop.call_later(delay_seconds, writer.write, data)
+        else:
+            writer.write(data)
+            await writer.drain()
         left = None if left is None else left - len(data)

@@ -11,7 +11,9 @@ from aiohttp import ClientSession, ClientTimeout, web
 from pydantic import SecretStr
 from yarl import URL
 
+from gateway.contacts.address_log import PushInputs
 from gateway.contacts.contact_log import Contacts
+from gateway.gateway_metrics import GatewayMetrics
 from gateway.http.deployment_guard import Checked
 from gateway.http.http_app import make_app
 from gateway.http.server import Runner
@@ -120,12 +122,14 @@ async def serving(  # noqa: PLR0913 - the parts of the gateway
     barrier: Barrier = NO_BARRIER,
     writes: Writes | None = None,
     pipeline: PipelineState | None = None,
+    push: PushInputs | None = None,
+    metrics: GatewayMetrics | None = None,
 ) -> AsyncIterator[Caller]:
     """The gateway on a free port, served as in production."""
     app = make_app(
         settings, store, index, wake_ups or WakeUps(), ends,
         checked=checked, contacts=contacts, barrier=barrier, writes=writes,
-        pipeline=pipeline,
+        pipeline=pipeline, push=push, metrics=metrics,
     )  # fmt: skip
     runner = Runner(app, shutdown_seconds=1)
     await runner.setup()

@@ -14,7 +14,7 @@ from backends.cassandra.memberships import (
     user_bucket,
 )
 from backends.cassandra.session import cassandra_session
-from backends.cassandra.tables import RECALL_TIMESTAMP, create_tables
+from backends.cassandra.tables import FIRST_MUTE_TIMESTAMP, RECALL_TIMESTAMP, create_tables
 from backends.elasticsearch.index import (
     create_index,
     document_id,
@@ -85,6 +85,14 @@ class Rows(SyncRowWriting):
             "INSERT INTO read_mark (conv_id, user_id, read_seq) VALUES (%s, %s, %s)"
             " USING TIMESTAMP %s",
             (conv_id, user, seq, seq),
+        )
+
+    def put_muted(self, conv_id: str, user: str, sync_seq: int, until: int) -> None:
+        """Writes a person's mute; the highest sync SeqId wins."""
+        self._session.execute(
+            "INSERT INTO read_mark (conv_id, user_id, muted_until) VALUES (%s, %s, %s)"
+            " USING TIMESTAMP %s",
+            (conv_id, user, until, sync_seq + FIRST_MUTE_TIMESTAMP),
         )
 
     def put_change(  # noqa: PLR0913 - one for each column

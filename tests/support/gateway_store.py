@@ -17,6 +17,7 @@ from gateway.store.store_port import (
     ReadMark,
     StoredEntry,
     StoredMember,
+    StoredMute,
     StoredRow,
 )
 from schemas.buckets import sync_bucket
@@ -129,6 +130,13 @@ class FakeStore(SyncRowWriting):
         """Writes a person's read mark; the highest SeqId wins."""
         before = self._marks.get((conv_id, user), ReadMark())
         self._marks[conv_id, user] = before._replace(marked=SeqId(max(before.marked, seq)))
+
+    def put_muted(self, conv_id: str, user: str, sync_seq: int, until: int) -> None:
+        """Writes a person's mute; the highest sync SeqId wins."""
+        before = self._marks.get((conv_id, user), ReadMark())
+        mute = StoredMute(Milliseconds(until), SyncSeqId(sync_seq))
+        if before.mute is None or before.mute.sync_seq < sync_seq:
+            self._marks[conv_id, user] = before._replace(mute=mute)
 
     def put_change(  # noqa: PLR0913 - one for each column
         self,

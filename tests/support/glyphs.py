@@ -48,6 +48,9 @@ LETTERS: Final = [
     )
 ]  # fmt: skip
 
+TONE: Final = "\U0001f3fd"
+"""The skin tone of a glyph of `SINGLES`."""
+
 SINGLES: Final = [
     Glyph("single", spellings)
     for spellings in (
@@ -61,7 +64,7 @@ SINGLES: Final = [
         ("-", "–", "—", "‑", "−", "－", "―"), ("~", "〜", "～"),
         ("「", "｢", "﹁"), ("」", "｣"), ("(", "（"), (")", "）"), ("¯", "￣"), ("¨",),
         ("✓",), ("→",), ("©", "©\ufe0f"), ("™", "™\ufe0f"), ("③",), ("㎏",), ("\ufffd",), ("\ue000",), ("␣",),
-        ("❤", "❤\ufe0f", "❤\ufe0e"), ("👍",), ("👍\U0001f3fd",), ("👩",), ("👨\u200d👩\u200d👧",), ("❤\ufe0f\u200d🔥", "❤\u200d🔥"),
+        ("❤", "❤\ufe0f", "❤\ufe0e"), ("👍",), ("👍" + TONE,), ("👩",), ("👨\u200d👩\u200d👧",), ("❤\ufe0f\u200d🔥", "❤\u200d🔥"),
         ("🇩🇪",), ("🇪🇫",), ("4\ufe0f\u20e3", "4\u20e3"), ("🏴",), ("🏴\U000e0067\U000e0062\U000e007f",),
     )
 ]  # fmt: skip
@@ -96,12 +99,22 @@ def collapsed(glyphs: Sequence[Glyph]) -> list[Glyph]:
 
 
 def is_seen(wanted: Sequence[Glyph], text: Sequence[Glyph]) -> bool:
-    """Whether a text shows a run of glyphs that begins and ends at word boundaries."""
+    """Whether a text shows a run of glyphs that begins and ends at word boundaries.
+
+    The last glyph of the run may lack the skin tone that the text shows (docs/search.md).
+    """
     run, shown = collapsed(wanted), collapsed(text)
     return any(
-        shown[at : at + len(run)] == run and is_boundary(shown, at) and is_boundary(shown, at + len(run))
+        _fits(run, shown[at : at + len(run)]) and is_boundary(shown, at) and is_boundary(shown, at + len(run))
         for at in range(len(shown) - len(run) + 1)
     )  # fmt: skip
+
+
+def _fits(run: Sequence[Glyph], part: Sequence[Glyph]) -> bool:
+    if not run or run == part:
+        return True
+    toned = run[-1].spellings[0] + TONE
+    return [*run[:-1], toned] == [*part[:-1], part[-1].spellings[0]]
 
 
 def is_boundary(shown: Sequence[Glyph], at: int) -> bool:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Literal, TypeAlias
 
 from gateway.token_keys.jwks_url import MAX_JWKS_BYTES
+from tests.support.raw_server import raw_server, send
 from tests.support.tokens import jwk, jwks, private_key
 
 Trouble: TypeAlias = Literal[
@@ -54,23 +55,23 @@ class KeyServer:
     async def _write(self, writer: asyncio.StreamWriter) -> None:
         match self.trouble:
             case None:
-                await _send(writer, _response(self.body()))
+                await send(writer, _response(self.body()))
             case "status 500" | "status 404":
-                await _send(writer, _response(self.body(), status=self.trouble[7:]))
+                await send(writer, _response(self.body(), status=self.trouble[7:]))
             case "redirect":
                 more = f"Location: {self.url}/other\r\n".encode()
-                await _send(writer, _response(b"", more, status="302"))
+                await send(writer, _response(b"", more, status="302"))
             case "garbage":
-                await _send(writer, _response(b"<html>secret</html>"))
+                await send(writer, _response(b"<html>secret</html>"))
             case "no key":
-                await _send(writer, _response(jwks()))
+                await send(writer, _response(jwks()))
             case "compressed":
                 more = b"Content-Encoding: gzip\r\n"
-                await _send(writer, _response(gzip.compress(self.body()), more))
+                await send(writer, _response(gzip.compress(self.body()), more))
             case "huge":
-                await _send(writer, _response(b" " * (MAX_JWKS_BYTES + 1)))
+                await send(writer, _response(b" " * (MAX_JWKS_BYTES + 1)))
             case "cut":
-                await _send(writer, _response(self.body())[:-10])
+                await send(writer, _response(self.body())[:-10])
             case "closed":
                 pass
             case _:
@@ -79,13 +80,13 @@ class KeyServer:
     async def _write_slowly(self, writer: asyncio.StreamWriter) -> None:
         if self.trouble == "hangs":
             await asyncio.sleep(3_600)
-        await _send(writer, HEAD if self.trouble == "slow headers" else HEAD + b"\r\n")
+        await send(writer, HEAD if self.trouble == "slow headers" else HEAD + b"\r\n")
         while True:
             if self.trouble == "endless":
-                await _send(writer, b" " * 10_000)
+                await send(writer, b" " * 10_000)
             else:
                 await asyncio.sleep(0.02)
-                await _send(writer, b"X: y\r\n" if self.trouble == "slow headers" else b" ")
+                await send(writer, b"X: y\r\n" if self.trouble == "slow headers" else b" ")
 
 
 def _response(body: bytes, more: bytes = b"", status: str = "200") -> bytes:
@@ -93,30 +94,10 @@ def _response(body: bytes, more: bytes = b"", status: str = "200") -> bytes:
     return head + more + f"Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-async def _send(writer: asyncio.StreamWriter, content: bytes) -> None:
-    writer.write(content)
-    await writer.drain()
-
-
 @asynccontextmanager
 async def key_server() -> AsyncIterator[KeyServer]:
     """A running server. At the end, all its connections are closed."""
     keys = KeyServer()
-    open_ones: set[asyncio.Task[None]] = set()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        open_ones.add(task)
-        await keys.answer(reader, writer)
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    keys.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/keys?secret=word"
-    try:
+    async with raw_server(keys.answer) as port:
+        keys.url = f"http://127.0.0.1:{port}/keys?secret=word"
         yield keys
-    finally:
-        server.close()
-        for task in open_ones:
-            task.cancel()
-        await asyncio.gather(*open_ones, return_exceptions=True)
-        await server.wait_closed()

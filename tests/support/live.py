@@ -15,7 +15,7 @@ from gateway.http.tokens import issue_token
 from schemas.settings import Settings
 from tests.support.waiting import until
 
-READY_SECONDS: Final = 60.0
+READY_SECONDS: Final = 180.0
 ANSWER_SECONDS: Final = 60.0
 """Longer than a wait."""
 
@@ -28,7 +28,7 @@ async def gateway(settings: Settings) -> AsyncIterator[str]:
     try:
         await web.TCPSite(runner, settings.gateway_host, settings.gateway_port).start()
         address = f"http://{settings.gateway_host}:{settings.gateway_port}"
-        async with ClientSession(timeout=ClientTimeout(total=10)) as http:
+        async with ClientSession(timeout=ClientTimeout(total=READY_SECONDS)) as http:
 
             async def is_ready() -> bool:
                 async with http.get(f"{address}/healthz") as response:

@@ -14,7 +14,7 @@ from gateway.http.tokens import issue_token
 from schemas.settings import Settings
 from tests.support.described import assert_message
 
-SECONDS: Final = 60.0
+SECONDS: Final = 180.0
 
 
 class LiveFrames:
@@ -63,6 +63,12 @@ class LiveFrames:
         await self._socket.send_json(request)
         async with asyncio.timeout(SECONDS):
             return await self._answers[ref]
+
+    async def say_active(self, *, is_active: bool) -> None:
+        """Says whether the person looks at the connection."""
+        frame = {"kind": "presence", "active": is_active}
+        assert_message("live", "presence", frame)
+        await self._socket.send_json(frame)
 
     async def write(self, method: str, path: str, **body: Any) -> int:
         """Sends a request that must succeed, and returns the SeqId in its answer."""

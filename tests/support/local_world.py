@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, Final, cast
@@ -27,6 +28,7 @@ from schemas.records import (
     AnyCommand,
     AnyEntry,
     ConversationCreated,
+    ConversationMuted,
     CreateConversation,
     EditMessage,
     Entry,
@@ -37,6 +39,7 @@ from schemas.records import (
     MessageEdited,
     MessageRecalled,
     MessageSent,
+    MuteConversation,
     NewDevicePolicy,
     ReadMarked,
     RecallMessage,
@@ -112,8 +115,9 @@ class LaggingStore(FakeStore):
     def write_sync(self, count: int) -> None:
         """The sync sink, for this number of records."""
         begin, self._synced = self._synced, min(self._synced + count, len(self._log.syncs))
-        for place in range(begin, self._synced):
-            user, json = self._log.syncs[place]
+        for index in range(begin, self._synced):
+            user, json = self._log.syncs[index]
+            place = self._log.place_of(index)
             record = decode_sync_record(json)
             if isinstance(record, Entry):
                 self.put_reference(user, place, record.conv_id, record.seq)
@@ -121,6 +125,8 @@ class LaggingStore(FakeStore):
                 self.put_record(user, place, json)
             if isinstance(record, ReadMarked):
                 self.put_marked(record.conv_id, user, record.seq)
+            elif isinstance(record, ConversationMuted):
+                self.put_muted(record.conv_id, user, place, record.until)
 
     def write_all(self) -> None:
         """Lets both sinks reach the end of the log."""
@@ -134,14 +140,20 @@ class LaggingStore(FakeStore):
         return (decode_entry(value) for _, value in self._log.entries[begin:end])
 
 
+def new_sequencer() -> Sequencer:
+    """A sequencer that has read nothing."""
+    return Sequencer(SMALL_LIMITS, Conversations(1_000), LaneProgress())
+
+
 class World:
     """One sequencer's log and a store that lags."""
 
     def __init__(self) -> None:
         self.log = Log()
         self.store = LaggingStore(self.log)
-        self._sequencer = Sequencer(SMALL_LIMITS, Conversations(1_000), LaneProgress())
+        self._sequencer = new_sequencer()
         self._numbers = itertools.count()
+        self._commands: list[tuple[int, AnyCommand]] = []
         for conv_id in CONVERSATIONS:
             self.do(CreateConversation, conv_id, members=[ME], join="open")
 
@@ -152,9 +164,39 @@ class World:
             conv_id=conv_id, sender=sender, device_id=DEVICE, client_msg_id=uuid7(number, 0),
             **fields,
         )  # fmt: skip
+        self._commands.append((number, command))
+        self._process(len(self._commands) - 1)
+
+    def _process(self, offset: int) -> None:
+        number, command = self._commands[offset]
         batch = Log()
-        self._sequencer.process(source(number, command), batch)
+        self._sequencer.process(source(offset, command, at=1_000 + number), batch)
         self.log.append(batch)
+
+    def would_lose(self, lost: int, cursor: SyncSeqId) -> bool:
+        """Whether a restore without the last commands would lose the record of a cursor."""
+        restored = World()
+        restored._commands = self._commands
+        restored.log.cuts = self.log.cuts
+        restored.restore(lost)
+        return cursor >= 0 and restored.log.is_ahead(cursor)
+
+    def restore(self, lost: int) -> None:
+        """The log loses its last commands, and the stores are made again from it.
+
+        The conversations remain. The next records are in another epoch.
+        """
+        cuts = self.log.cuts
+        kept = max(len(CONVERSATIONS), len(self._commands) - lost)
+        self._commands = self._commands[:kept]
+        self.log = Log()
+        self.store = LaggingStore(self.log)
+        self._sequencer = new_sequencer()
+        for offset in range(kept):
+            self._process(offset)
+        end = len(self.log.syncs)
+        self.log.cuts = [*(min(cut, end) for cut in cuts), end]
+        self.store.write_all()
 
     def say(self, conv_id: str, sender: str, mentions: Sequence[str]) -> None:
         """A person sends a message."""
@@ -164,6 +206,18 @@ class World:
     def mark(self, conv_id: str, seq: int) -> None:
         """The device's owner reads up to an entry on another device; may be rejected."""
         self.do(MarkRead, conv_id, ME, seq=seq)
+
+    def mute(self, conv_id: str, until: int) -> None:
+        """The device's owner mutes a conversation on another device; may be rejected."""
+        self.do(MuteConversation, conv_id, ME, until=until)
+
+    def my_mute(self, conv_id: str) -> int:
+        """The end of the last mute of the device's owner; 0 without a mute."""
+        mutes = (
+            each.record for each in self.my_records()
+            if isinstance(each.record, ConversationMuted) and each.record.conv_id == conv_id
+        )  # fmt: skip
+        return max((each.until for each in deque(mutes, maxlen=1)), default=0)
 
     def recall(self, conv_id: str, sender: str, seq: int) -> None:
         """A person recalls a message; the command may be rejected."""
@@ -195,8 +249,8 @@ class World:
     def my_records(self) -> list[Arrived]:
         """The sync timeline of the device's owner on the log."""
         return [
-            Arrived(SyncSeqId(place), json, decode_sync_record(json))
-            for place, (user, json) in enumerate(self.log.syncs)
+            Arrived(self.log.place_of(index), json, decode_sync_record(json))
+            for index, (user, json) in enumerate(self.log.syncs)
             if user == ME
         ]
 
@@ -216,6 +270,12 @@ class World:
         """The number of mode changes."""
         entries = (decode_entry(value) for _, value in self.log.entries)
         return sum(isinstance(entry, FanoutChanged) for entry in entries)
+
+
+def has_joined(user: str, timeline: Sequence[bytes]) -> bool:
+    """Whether a person is or was a member of a conversation."""
+    entries = map(decode_entry, timeline)
+    return any(isinstance(entry, _JOINS) and user in entry.members for entry in entries)
 
 
 def seen_by(user: str, timeline: Sequence[bytes]) -> dict[int, tuple[str | None, bytes]]:
@@ -252,6 +312,16 @@ def by_seq(items: Sequence[TimelineItem]) -> dict[int, tuple[str | None, bytes]]
     }
 
 
+class _CurrentEnds:
+    """`Ends` of the log of the current world."""
+
+    log = Log()
+
+    async def is_ahead(self, user: str, cursor: SyncSeqId) -> bool:  # noqa: ARG002 - the port's
+        """See `Ends`."""
+        return self.log.is_ahead(cursor)
+
+
 class _CurrentStore:
     """The store of the current world."""
 
@@ -277,12 +347,14 @@ class WorldGateway:
         self.runner = asyncio.Runner()
         self._settings = token_settings(new_device=policy, new_device_window=WINDOW)
         self._store = _CurrentStore()
+        self._ends = _CurrentEnds()
         self._serving = self._serve()
         self.timelines, self.registry, self.address = self.runner.run(self._first())
 
     def serve(self, world: World) -> None:
-        """Serves another world from now on."""
+        """Serves another world, or the restored one, from now on."""
         self._store.now = world.store
+        self._ends.log = world.log
 
     def close(self) -> None:
         """Stops the gateway."""
@@ -294,6 +366,9 @@ class WorldGateway:
 
     async def _serve(self) -> AsyncGenerator[_Served, None]:
         settings, store = self._settings, cast(Store, self._store)
-        async with serving(settings, store, FakeIndex()) as caller, ClientSession() as http:
+        async with (
+            serving(settings, store, FakeIndex(), None, self._ends) as caller,
+            ClientSession() as http,
+        ):
             asked = caller.base, lambda: issue_token(settings, ME, timedelta(minutes=1)), http
             yield GatewayTimelines(*asked), GatewayRegistry(*asked), caller.base

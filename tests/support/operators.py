@@ -13,7 +13,7 @@ from schemas.settings import Settings
 from tests.support.waiting import until
 
 OPERATOR: Final = "olga"
-PATIENCE: Final = 60.0
+PATIENCE: Final = 180.0
 
 
 class Operator:

@@ -16,6 +16,7 @@ from tests.support.processes import ROOT, environment, running
 
 COMMAND_SECONDS: Final = 400.0
 SINKS: Final = ("message", "sync", "search")
+"""The sinks that store records. Few tests run the sink ``push``."""
 _IM: Final = Path(sys.executable).with_name("im")
 
 

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, TypeAlias
 from backends.kafka.clients import partition_of
 from backends.sync_layout.layouts import OWN_EPOCH, Sharded, SyncShards, TopicPerRecipient
 from schemas.codec import decode_sync_record
-from schemas.records import Duplicate, ReadMarked, Rejected
+from schemas.records import Reply
 
 TIMELINE_PARTITIONS: Final = 2
 SYNC_PARTITIONS: Final = 3
@@ -54,7 +54,7 @@ def in_own_topics(syncs: Pairs) -> Placed:
     owners: set[str] = set()
     epochs = []
     for user, value in syncs:
-        if not isinstance(decode_sync_record(value), Rejected | Duplicate | ReadMarked):
+        if not isinstance(decode_sync_record(value), Reply):
             owners.add(user)
         epochs.append(OWN_EPOCH if user in owners else 0)
     topics = {layout.recipient_topic(user): 1 for user in owners}

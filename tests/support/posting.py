@@ -19,8 +19,9 @@ from tests.support.topics import read_all, timelines
 from tests.support.waiting import until
 from tests.support.writing import WriteAnswer, WritingPerson
 
-REQUEST_LIMIT_SECONDS: Final = 12.0
-"""The gateway's bound of a request (10 s), with some time for a busy machine."""
+REQUEST_LIMIT_SECONDS: Final = 30.0
+"""The gateway's bound of a request (10 s), with time for a busy machine; the wait for an
+acknowledgement of the broker has a longer bound."""
 
 _PAUSE_SECONDS: Final = 0.1
 LOST: Final = 0

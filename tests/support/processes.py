@@ -11,11 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from pydantic import SecretStr
+
+from schemas.environment import variable
+from schemas.security_settings import SecuritySettings
 from schemas.settings import Settings
 
 ROOT: Final = Path(__file__).parents[2]
 STOP_SECONDS: Final = 40.0
-WAIT_SECONDS: Final = 120.0
+WAIT_SECONDS: Final = 180.0
 
 _PASSED_ON: Final = (
     "namespace", "home", "kafka_bootstrap", "cassandra_hosts", "elasticsearch_url",
@@ -24,6 +28,10 @@ _PASSED_ON: Final = (
     "new_device", "new_device_window", "max_text_bytes", "recall_by", "skip_inactive",
     "jwt_algorithm", "http_commands_per_second", "http_conversation_commands_per_second",
     "http_additions_per_hour", "http_members_per_command", "cors_origins", "operators",
+    "log_format", "log_level", "traces", "traces_ratio",
+    "outbound_allow", "outbound_ports", "outbound_http",
+    "push_notifications", "push_content",
+    "metrics_port",
 )  # fmt: skip
 
 
@@ -33,11 +41,26 @@ def environment(settings: Settings) -> dict[str, str]:
     if settings.push_again_below is not None:
         own["IM_PUSH_AGAIN_BELOW"] = str(settings.push_again_below)
     own["IM_SYNC_LIFETIME"] = str(int(settings.sync_lifetime.total_seconds()))
-    for name in ("recall_within", "edit_within", "write_wait", "drain_notice"):
+    for name in ("recall_within", "edit_within", "write_wait", "drain_notice", "push_window"):
         own[f"IM_{name.upper()}"] = f"PT{getattr(settings, name).total_seconds():f}S"
+    own |= _security(settings)
     own["IM_JWT_SECRET"] = settings.jwt_secret.get_secret_value()
+    own["IM_PUSH_WEBHOOK_SECRET"] = settings.push_webhook_secret.get_secret_value()
+    own["IM_PUSH_VAPID_KEY"] = settings.push_vapid_key.get_secret_value()
+    own["IM_PUSH_VAPID_CONTACT"] = settings.push_vapid_contact
     own["IM_JWT_JWKS_URL"] = settings.jwt_jwks_url or ""
     return os.environ | own
+
+
+def _security(settings: Settings) -> dict[str, str]:
+    """The variables of secured servers; a secret that is in a file is passed as the file alone."""
+    passed = {}
+    for name in SecuritySettings.model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, SecretStr):
+            value = "" if getattr(settings, f"{name}_file") else value.get_secret_value()
+        passed[variable(name)] = "" if value is None else str(value)
+    return passed
 
 
 @contextmanager

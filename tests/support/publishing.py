@@ -52,6 +52,7 @@ class FaultyBroker:
         self.producer = FaultyProducer(self)
         self.room = 1_000
         self.polling_fails = False
+        self.error = BROKEN
 
     def connect(self) -> FaultyProducer:
         """Creates the producer that writes from now on."""
@@ -72,7 +73,7 @@ class FaultyProducer:
         """Queues a message, unless the producer is broken or full."""
         assert topic.endswith(".messages")
         if self._broken:
-            raise KafkaException(BROKEN)
+            raise KafkaException(self._broker.error)
         if len(self._queue) + len(self._written) >= self._broker.room:
             raise BufferError
         self._queue.append((value, key, on_delivery))
@@ -102,7 +103,7 @@ class FaultyProducer:
             raise RuntimeError("nobody thought of this")
         if self._broken and (self._queue or self._written):
             self.purge()
-            raise KafkaException(BROKEN)
+            raise KafkaException(self._broker.error)
         if self._broker.by_itself:
             self.write(len(self._queue))
             self.report()

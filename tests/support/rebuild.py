@@ -78,7 +78,7 @@ def _take(rebuilt: Rebuilt, user: str, record: dict[str, Any]) -> None:
     if record["kind"] == "read_marked":
         counted = entries[seq]["messages"] if seq in entries else None
         rebuilt.readings[conv_id] = reading.read_to(seq, counted)
-    elif record["kind"] not in {"duplicate", "rejected"}:
+    elif record["kind"] not in {"duplicate", "rejected", "conversation_muted"}:
         entries[seq] = record
         rebuilt.heads[conv_id] = max(seq, rebuilt.heads.get(conv_id, 0))
         rebuilt.readings[conv_id] = after_entry(reading, msgspec.json.encode(record), user)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -9,8 +10,9 @@ from typing import Final
 from schemas.codec import decode_entry, decode_sync_record, encode
 from schemas.errors import RejectionCode
 from schemas.limits import Limits
-from schemas.number_types import Milliseconds, Offset
+from schemas.number_types import EpochNumber, Milliseconds, Offset, SyncSeqId
 from schemas.records import AnyCommand, AnyEntry, AnySyncRecord, Rejected
+from schemas.sync_seq import sync_seq, unpack_sync_seq
 from stream_processors.sequencing.record_writer import RejectedRecord
 from stream_processors.sequencing.sequencer import Sequencer
 from stream_processors.state.conversations import Conversations
@@ -66,7 +68,8 @@ def source(offset: int, command: AnyCommand, at: int | None = None) -> Source:
 class Log:
     """The records that readers see (committed); also the `Writer` of the current transaction.
 
-    ``sources``: the records that the sequencer read.
+    ``sources``: the records that the sequencer read. ``cuts``: the lengths of ``syncs`` at which
+    the log was restored; each one ends an epoch.
     """
 
     entries: list[tuple[str, bytes]] = field(default_factory=list)
@@ -74,6 +77,16 @@ class Log:
     states: list[tuple[bytes, bytes | None]] = field(default_factory=list)
     letters: list[RejectedRecord] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
+    cuts: list[int] = field(default_factory=list)
+
+    def place_of(self, index: int) -> SyncSeqId:
+        """The sync SeqId of a record of ``syncs``."""
+        return sync_seq(EpochNumber(bisect_right(self.cuts, index)), Offset(index))
+
+    def is_ahead(self, cursor: SyncSeqId) -> bool:
+        """Whether a cursor is at or beyond the end of its epoch."""
+        epoch, offset = unpack_sync_seq(cursor)
+        return epoch > len(self.cuts) or offset >= [*self.cuts, len(self.syncs)][epoch]
 
     def timeline(self, conv_id: str, value: bytes) -> None:
         self.entries.append((conv_id, value))

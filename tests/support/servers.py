@@ -53,7 +53,10 @@ class Servers:
 
     def settings(self, **overrides: Any) -> Settings:
         """Settings of a deployment on these servers, with a fresh random namespace."""
-        own = {"namespace": f"t-{secrets.token_hex(4)}", "home": self.home}
+        own = {
+            "namespace": f"t-{secrets.token_hex(4)}", "home": self.home,
+            "push_notifications": False,  # few tests run the push stage
+        }  # fmt: skip
         return Settings.model_validate(own | self.addresses | overrides)
 
 
@@ -71,11 +74,11 @@ def devstack_servers() -> Iterator[Servers]:
 
 
 @contextmanager
-def running_stack(names: Sequence[str] = ()) -> Iterator[Stack]:
+def running_stack(names: Sequence[str] = (), java_options: str = "") -> Iterator[Stack]:
     """The named servers, or all, with empty data; removes the remains of a crashed run."""
     with private_folder() as home:
         shutil.rmtree(home / "data", ignore_errors=True)
-        stack = private_stack(home, names)
+        stack = private_stack(home, names, java_options)
         stack.up()
         try:
             yield stack
@@ -83,7 +86,7 @@ def running_stack(names: Sequence[str] = ()) -> Iterator[Stack]:
             stack.down()
 
 
-def private_stack(home: Path, names: Sequence[str] = ()) -> Stack:
+def private_stack(home: Path, names: Sequence[str] = (), java_options: str = "") -> Stack:
     """A stack on free ports, not yet started, of the named servers or of all.
 
     For tests that stop servers: `Stack.stop`, `Stack.kill`, `Stack.start`, `Stack.await_ready`.
@@ -101,7 +104,7 @@ def private_stack(home: Path, names: Sequence[str] = ()) -> Stack:
         kafka_heap="512m",
         cassandra_heap="1g",
         elasticsearch_heap="512m",
-        java_options=_JAVA_OPTIONS,
+        java_options=f"{_JAVA_OPTIONS} {java_options}",
     )
     servers = [each for each in all_servers(settings) if not names or each.name in names]
     return Stack(settings, servers)

@@ -15,6 +15,7 @@ from schemas.limits import SYNC_BUCKET
 from schemas.number_types import Milliseconds, Offset, SeqId, SyncSeqId
 from schemas.recipients import recipients_key
 from schemas.records import (
+    ConversationMuted,
     Duplicate,
     ReadMarked,
     Rejected,
@@ -25,6 +26,8 @@ from sinks.base.records import Record
 from sinks.cassandra.sync_writer import SyncWriter
 from tests.support.sink_stores import AT, TOO_LONG_FOR_A_KEY, Contents, Conversation
 from tests.support.sync_rows import taken
+
+_REPLY_KINDS: Final = {"duplicate", "rejected", "read_marked", "conversation_muted"}
 
 _REPLIES: Final = {3, 4, 8, 9}
 """Of every ten records of a `SyncStore`, the numbers of those that are replies."""
@@ -57,6 +60,13 @@ class SyncStore:
         reply = {"conv_id": self._conversation.conv_id, "sender": "ann", "device_id": "d"}
         if n % 10 == 8:
             return encode(Duplicate(**reply, client_msg_id="x", at=Milliseconds(AT), seq=SeqId(n)))
+        if n % 30 in {13, 23}:
+            return encode(
+                ConversationMuted(
+                    **reply, client_msg_id="x", at=Milliseconds(AT), seq=SeqId(n),
+                    until=Milliseconds(100 - n),
+                )
+            )  # fmt: skip
         if n % 10 in {3, 4}:
             return encode(
                 ReadMarked(
@@ -74,6 +84,7 @@ class SyncStore:
             Record(5, Offset(900), user, None),
             Record(5, Offset(901), user, b"hush"),
             Record(5, Offset(902), user, b'{"kind":"read_marked"}'),
+            Record(5, Offset(911), user, b'{"kind":"conversation_muted","conv_id":"c","seq":1}'),
             Record(5, Offset(903), None, value),
             Record(5, Offset(904), b"", value),
             Record(5, Offset(905), b"\xff", value),
@@ -89,9 +100,15 @@ class SyncStore:
         ordered = sorted(records, key=lambda record: record.offset)
         timelines: Contents = {user: {} for user in self._users}
         marks: dict[str, int | None] = dict.fromkeys(self._users)
+        mutes: dict[str, int | None] = dict.fromkeys(self._users)
         for record in ordered:
             found = msgspec.json.decode(record.value or b"")
-            is_reply = found["kind"] in {"duplicate", "rejected", "read_marked"}
+            is_reply = found["kind"] in {
+                "duplicate",
+                "rejected",
+                "read_marked",
+                "conversation_muted",
+            }
             reference = (
                 SyncReference(SyncSeqId(record.offset), reply=Raw(record.value or b""))
                 if is_reply
@@ -103,16 +120,21 @@ class SyncStore:
                 timelines[user]["newest"] = record.offset
                 if found["kind"] == "read_marked":
                     marks[user] = max(found["seq"], marks[user] or 0)
-        return {"marks": marks} | {
+                if found["kind"] == "conversation_muted":
+                    mutes[user] = found["until"]
+        return {"marks": marks, "mutes": mutes} | {
             user: {"newest": None, **timeline} for user, timeline in timelines.items()
         }
 
     def contents(self) -> Contents:
-        marks = "SELECT user_id, read_seq FROM read_mark WHERE conv_id = %s ALLOW FILTERING"
-        marked = dict(self._session.execute(marks, (self._conversation.conv_id,)))
-        return {"marks": {user: marked.get(user) for user in self._users}} | {
+        return {"marks": self._column("read_seq"), "mutes": self._column("muted_until")} | {
             user: self._read(user) for user in self._users
         }
+
+    def _column(self, name: str) -> dict[str, int | None]:
+        query = f"SELECT user_id, {name} FROM read_mark WHERE conv_id = %s ALLOW FILTERING"  # noqa: S608 - a constant
+        found = dict(self._session.execute(query, (self._conversation.conv_id,)))
+        return {user: found.get(user) for user in self._users}
 
     def _read(self, user: str) -> Contents:
         execute = self._session.execute

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from schemas.ids import uuid7
-from schemas.number_types import SeqId
+from schemas.number_types import Milliseconds, SeqId
 from schemas.records import (
     AddMembers,
     AnyCommand,
@@ -13,11 +13,15 @@ from schemas.records import (
     DescribeConversation,
     EditMessage,
     MarkRead,
+    MuteConversation,
     RecallMessage,
     RemoveMembers,
     SendMessage,
     TextContent,
 )
+
+FIRST_MUTE_OF_THE_STORY: Final = Milliseconds(1_900_000_000_000)
+"""The end of the first mute in the story."""
 
 
 class _Story:
@@ -47,6 +51,7 @@ class _Story:
             *self.people_leave_and_the_owner_recalls(),
             *self.a_former_member_returns(),
             *self.people_mark_as_read(),
+            *self.people_mute(),
             *self.another_conversation(),
         ]
 
@@ -95,6 +100,16 @@ class _Story:
             MarkRead(**self._by("|e-"), seq=SeqId(3)),
             MarkRead(**self._by("|e-"), seq=SeqId(9)),
             MarkRead(**self._by("ann"), seq=SeqId(14)),
+        ]
+
+    def people_mute(self) -> list[AnyCommand]:
+        """Two mutes of a member, a repeated one, and a rejected one of a former member."""
+        again = MuteConversation(**self._by("ann"), until=FIRST_MUTE_OF_THE_STORY)
+        return [
+            again,
+            again,
+            MuteConversation(**self._by("ann")),
+            MuteConversation(**self._by("陈")),
         ]
 
     def another_conversation(self) -> list[AnyCommand]:

@@ -22,7 +22,7 @@ from schemas.records import AnyCommand, AnyEntry, AnySyncRecord
 from schemas.settings import Settings
 from schemas.topics import Topic
 
-READ_SECONDS: Final = 60.0
+READ_SECONDS: Final = 180.0
 
 
 def publish(settings: Settings, commands: Iterable[AnyCommand]) -> None:

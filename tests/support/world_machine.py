@@ -52,6 +52,11 @@ class WorldMachine(RuleBasedStateMachine):
         """The person reads on another device, up to near the end."""
         self.world.mark(conv_id, len(self.world.log.timeline_of(conv_id)) - back)
 
+    @rule(conv_id=conversations, until=st.sampled_from([0, 5, 9]))
+    def mute_elsewhere(self, conv_id: str, until: int) -> None:
+        """The person mutes a conversation on another device, or ends the mute."""
+        self.world.mute(conv_id, until)
+
     @rule(memberships=counts, entries=counts, heads=counts, sync=counts)
     def sink(self, memberships: int, entries: int, heads: int, sync: int) -> None:
         """Each sink writes some records."""

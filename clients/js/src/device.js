@@ -12,10 +12,13 @@
  * 4. Read gaps from the store.
  * 5. Show all items that have no gap before them, in order, and note them as shown.
  *
+ * If the log has lost the records up to the cursor, because an operator restored a backup, the device
+ * registers again, forgets its items, and shows everything again from the same starts.
+ *
  * The process may end between any two steps. After that, records may be observed again, and the
  * items in progress may be shown again. Nothing else happens twice, and nothing is lost.
  */
-import { ClientClosed, GatewayUnavailable, StorageFailure, Trimmed } from "./errors.js";
+import { ClientClosed, CursorAhead, GatewayUnavailable, StorageFailure, Trimmed } from "./errors.js";
 import { pause } from "./http.js";
 import { RECALLED } from "./knowledge.js";
 
@@ -56,7 +59,7 @@ export class Device {
   #nudge = new AbortController();
   #headsAge;
 
-  /** `parts`: `{store, source, timelines, deviceId, window, show, observe, onState}`. */
+  /** `parts`: `{store, source, timelines, deviceId, window, show, observe, restart, onState}`. */
   constructor(parts, signal, { headsAgeMs = HEADS_AGE_MS } = {}) {
     this.#parts = parts;
     this.#signal = signal;
@@ -88,6 +91,16 @@ export class Device {
 
   /** Do the steps once; return whether anything arrived or was read. */
   async turn() {
+    try {
+      return await this.#takeTurn();
+    } catch (error) {
+      if (!(error instanceof CursorAhead)) throw error;
+      await this.#beginAgain();
+      return true;
+    }
+  }
+
+  async #takeTurn() {
     const { store, timelines, deviceId, window } = this.#parts;
     if (!store.hasBegun) await store.begin(await timelines.register(deviceId, window));
     const { came, more } = await this.#follow(); // steps 1 and 2
@@ -96,6 +109,16 @@ export class Device {
     await this.#showWhole(); // step 5
     await this.#report();
     return came || hasRead;
+  }
+
+  /** Register again, because the gateway may have lost the device, and forget all items. */
+  async #beginAgain() {
+    const { store, timelines, deviceId, window, restart } = this.#parts;
+    const beginning = await timelines.register(deviceId, window);
+    await restart();
+    await store.beginAgain(beginning);
+    this.#missed = true;
+    this.#reported = null;
   }
 
   async #step() {

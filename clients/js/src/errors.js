@@ -27,6 +27,9 @@ export class RequestRefused extends ImError {
   }
 }
 
+/** The cursor is beyond the end of the log, which has lost records, or which is another log. */
+export class CursorAhead extends RequestRefused {}
+
 /** The sequencer rejects a command; `code` is a code of docs/conversations.md. */
 export class CommandRejected extends ImError {
   constructor(code, clientMsgId) {

@@ -1,5 +1,5 @@
 /** HTTP requests to the gateway, with retries and typed errors. */
-import { ClientClosed, GatewayUnavailable, RequestRefused, Trimmed } from "./errors.js";
+import { ClientClosed, CursorAhead, GatewayUnavailable, RequestRefused, Trimmed } from "./errors.js";
 
 /** The timeout of a request; longer than the longest wait of the gateway. */
 const REQUEST_MS = 30_000;
@@ -142,7 +142,8 @@ function refusal(response, problem) {
     error.retryAfterMs = Number.isFinite(seconds) ? seconds * 1000 : 0;
     return error;
   }
-  const refused = new RequestRefused(status, kind, detail);
+  const Refusal = kind === "cursor-ahead" ? CursorAhead : RequestRefused;
+  const refused = new Refusal(status, kind, detail);
   refused.problem = problem;
   return refused;
 }

@@ -1,4 +1,7 @@
 /** A client of im-timeline for browsers and Node. docs/javascript.md describes the use. */
+import type { Devices } from "./devices.js";
+
+export type { DeviceShown, Devices, PushAddress } from "./devices.js";
 
 /** An entry of a conversation, as docs/wire.md describes it. */
 export interface Entry {
@@ -43,6 +46,8 @@ export interface Conversation {
   /** The number of unread messages; null while it is unknown. */
   unread: number | null;
   isMember: boolean;
+  /** The person has muted the conversation until this time, in milliseconds since 1970. */
+  mutedUntil: number;
   /** The time of the newest known entry, in milliseconds since 1970; 0 if there is none. */
   at: number;
 }
@@ -56,7 +61,7 @@ export interface Member {
 }
 
 export interface Outcome {
-  /** The SeqId of the entry. Of a read mark: the SeqId of the mark. */
+  /** The SeqId of the entry. Of a read mark: the SeqId of the mark. Of a mute: the head then. */
   seq: number;
   /** The time of the entry; null if the gateway does not know it any more. */
   at: number | null;
@@ -72,7 +77,7 @@ export interface Sent {
 /** A command without an outcome. */
 export interface Pending {
   convId: string;
-  kind: "create" | "send" | "edit" | "recall" | "read" | "add" | "remove" | "leave" | "describe";
+  kind: "create" | "send" | "edit" | "recall" | "read" | "mute" | "add" | "remove" | "leave" | "describe";
   path: string;
   body: Record<string, unknown>;
   at: number;
@@ -147,6 +152,8 @@ export interface Events {
    */
   outbox: { convId: string; error: Error | null; command: any; outcome: Outcome | null };
   state: State;
+  /** The log has lost records: discard all items, because the client passes them again. */
+  reset: null;
   /** The device has applied what it received. */
   settled: null;
   /** The client stops, such as with `RequestRefused` because the token is not accepted. */
@@ -175,9 +182,13 @@ export class Client extends EventTarget {
   readonly state: State;
   /** The number of commands without an outcome. */
   readonly unsent: number;
+  /** The devices of the person, and the push address of this one. */
+  readonly devices: Devices;
   /** Retry now, for example because the network has returned. */
   nudge: () => void;
   start(): Promise<void>;
+  /** Whether the person looks at this device; a person without an active device gets notifications. */
+  setActive(isActive: boolean): void;
   /** Stop. Commands without an outcome remain in the storage. */
   close(): Promise<void>;
   on<T extends keyof Events>(
@@ -229,6 +240,11 @@ export class Client extends EventTarget {
   ): Promise<Sent>;
   recall(convId: string, seq: number): Promise<Sent>;
   markRead(convId: string, seq: number): Promise<Sent>;
+  /**
+   * Mute a conversation on all devices of the person, until a time in milliseconds since 1970; null:
+   * without an end. 0 ends a mute.
+   */
+  mute(convId: string, until?: number | null): Promise<Sent>;
   describe(convId: string, settings: { name?: string; metadata?: string }): Promise<Sent>;
   addMembers(convId: string, members: string[]): Promise<Sent>;
   removeMember(convId: string, user: string): Promise<Sent>;
@@ -261,6 +277,9 @@ export class RequestRefused extends ImError {
   kind: string;
   detail: string;
 }
+
+/** The cursor is beyond the end of the log, which has lost records. The client begins again. */
+export class CursorAhead extends RequestRefused {}
 
 /** The sequencer rejects a command, with a code of docs/conversations.md. */
 export class CommandRejected extends ImError {

@@ -3,7 +3,9 @@
  * `im-timeline.d.ts` describes the types; docs/javascript.md describes the use.
  */
 import { hasBrowserStorage, openBrowserStorage } from "./browser-storage.js";
+import { newestFirst } from "./conversation-list.js";
 import { Device } from "./device.js";
+import { Devices } from "./devices.js";
 import { GatewayHttp, pause } from "./http.js";
 import { storedDevice, userOf } from "./identity.js";
 import { nextId } from "./ids.js";
@@ -12,7 +14,6 @@ import { LocalStore } from "./local-store.js";
 import { Outbox } from "./outbox.js";
 import { MemoryStorage } from "./storage.js";
 import { Timelines, pathOf } from "./timelines.js";
-import { unreadOf } from "./unread.js";
 
 export * from "./errors.js";
 export { userOf } from "./identity.js";
@@ -43,6 +44,7 @@ export class Client extends EventTarget {
   #store;
   #outbox;
   #device;
+  #devices;
   #running = Promise.resolve();
   #state = "connecting";
 
@@ -69,6 +71,11 @@ export class Client extends EventTarget {
     return this.#outbox.size;
   }
 
+  /** The devices of the person, and the push address of this one: see `Devices`. */
+  get devices() {
+    return this.#devices;
+  }
+
   async start() {
     const { storage, user, deviceId, window = null, WebSocket } = this.#options;
     const { signal } = this.#closing;
@@ -84,10 +91,12 @@ export class Client extends EventTarget {
         store: this.#store, source: this.#source, timelines: this.#timelines, deviceId, window,
         show: (item) => this.#show(item),
         observe: (record) => this.#observe(record),
+        restart: () => this.#emit("reset", null),
         onState: (state) => this.#setState(state),
       },
       signal,
     );
+    this.#devices = new Devices(this.#http, deviceId, () => this.#store.hasBegun);
     globalThis.window?.addEventListener("online", this.nudge, { signal });
     globalThis.window?.addEventListener("offline", () => this.#source.drop(), { signal });
     this.#outbox.start();
@@ -102,6 +111,11 @@ export class Client extends EventTarget {
     this.#outbox.nudge();
   };
 
+  /** Whether the person looks at this device; a person without an active device gets notifications. */
+  setActive(isActive) {
+    this.#source.setActive(isActive);
+  }
+
   /** Stop. Commands without an outcome remain in the storage. */
   async close() {
     this.#closing.abort();
@@ -113,18 +127,7 @@ export class Client extends EventTarget {
 
   /** All known conversations, the most recent one first. */
   conversations() {
-    const known = this.#store.conversations().map((each) => ({
-      convId: each.convId,
-      name: each.name,
-      head: each.head,
-      start: each.start,
-      mark: each.reading.mark,
-      unread: unreadOf(each.reading),
-      // Before the first entry that tells the mode, the list has the person as a member.
-      isMember: each.mode !== null || each.modeSeq === 0,
-      at: each.lastAt,
-    }));
-    return known.sort((one, other) => other.at - one.at || (one.convId < other.convId ? -1 : 1));
+    return newestFirst(this.#store.conversations());
   }
 
   /** The number of messages that nobody of the person's devices has read; null if unknown now. */
@@ -209,6 +212,12 @@ export class Client extends EventTarget {
   async markRead(convId, seq) {
     const path = `${pathOf(convId)}/read`;
     return this.#command(convId, "read", "PUT", path, { seq }, { replaces: true });
+  }
+
+  /** Mute until a time in milliseconds since 1970; null: without an end. 0 ends a mute. */
+  async mute(convId, until = null) {
+    const body = until === null ? {} : { until };
+    return this.#command(convId, "mute", "PUT", `${pathOf(convId)}/mute`, body, { replaces: true });
   }
 
   /** Set the name, or the metadata (a JSON object as text); an empty text removes the value. */

@@ -87,6 +87,11 @@ export class LiveLink {
     return nothing(cursor, new Map());
   }
 
+  /** Tell the gateway whether the person looks at the device. */
+  tell(isActive) {
+    this.#socket.send(JSON.stringify({ kind: "presence", active: isActive }));
+  }
+
   /** End a wait in `next`. */
   interrupt() {
     this.#wake();
@@ -121,5 +126,5 @@ export class LiveLink {
 }
 
 function nothing(cursor, heads) {
-  return { after: null, arrived: [], next: cursor, more: false, heads };
+  return { after: null, arrived: [], places: [], next: cursor, more: false, heads };
 }

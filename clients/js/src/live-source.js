@@ -29,6 +29,7 @@ export class LiveSource {
   #link = null;
   #cursor = null;
   #nudge = new AbortController();
+  #isActive = true;
 
   constructor(http, timelines, Socket, signal) {
     this.#http = http;
@@ -59,6 +60,13 @@ export class LiveSource {
     this.#nudge.abort();
     this.#nudge = new AbortController();
     this.#link?.interrupt();
+  }
+
+  /** Tell the gateway, now and at each later connection, whether the person looks at the device. */
+  setActive(isActive) {
+    if (isActive === this.#isActive) return;
+    this.#isActive = isActive;
+    this.#link?.tell(isActive);
   }
 
   /** End the connection, for example when the network is away. */
@@ -102,6 +110,7 @@ export class LiveSource {
       return false;
     }
     this.#link = link;
+    if (!this.#isActive) link.tell(false); // a connection begins as active
     await link.ended;
     return link.isSentElsewhere;
   }

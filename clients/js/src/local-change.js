@@ -63,8 +63,16 @@ export class LocalChange {
     if (this.isNew(convId)) this.#open(convId, first);
   }
 
+  /** Store a mute, unless one with a higher sync SeqId is stored. */
+  mute(convId, until, place) {
+    const conversation = this.conversation(convId);
+    if (place <= BigInt(conversation.mutedBy)) return;
+    Object.assign(conversation, { mutedUntil: until, mutedBy: String(place) });
+    this.#note("conversation", convId, conversation);
+  }
+
   /** Apply one record of the sync timeline. Records of unknown kinds change nothing. */
-  take(record, follows) {
+  take(record, place, follows) {
     const { kind, conv_id: convId, seq } = record;
     if (isKnownEntry(record)) {
       this.#takeItem({ convId, first: seq, last: seq, hole: null, entry: record }, follows);
@@ -72,6 +80,8 @@ export class LocalChange {
       this.#takeItem({ convId, first: seq, last: seq, hole: RECALLED, entry: null }, follows);
     } else if (kind === "read_marked") {
       this.#markRead(convId, seq);
+    } else if (kind === "conversation_muted") {
+      this.mute(convId, record.until, place);
     } else if (kind === "retracted") {
       this.#recall(this.conversation(convId), [record.target, ...record.edits]);
     }

@@ -17,6 +17,8 @@ const UNKNOWN = Object.freeze({
   name: "",
   nameSeq: 0, // the entry that set the name
   reading: NOTHING_READ,
+  mutedUntil: 0, // the end of the owner's mute, in milliseconds since 1970
+  mutedBy: "-1", // the sync SeqId of the mute, as a text: storages have no long numbers
 });
 
 /** Not yet altered: `editedBy` is the SeqId of the last known edit. */

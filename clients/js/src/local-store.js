@@ -53,12 +53,39 @@ export class LocalStore {
     });
   }
 
+  /**
+   * Forget all items, because the log has lost records. The device follows from the oldest retained
+   * record, and begins each conversation where it began before, or earlier if a new one does now.
+   */
+  async beginAgain(beginning) {
+    await this.#queue(async () => {
+      const deleted = [];
+      for (const convId of this.#conversations.keys()) {
+        deleted.push(["conversation", convId, null]);
+        for (const group of [`item:${convId}`, `altered:${convId}`]) {
+          for (const [key] of await this.#storage.read(group)) deleted.push([group, key, null]);
+        }
+      }
+      const starts = beginning.starts.map((each) => {
+        const before = this.conversation(each.convId)?.start ?? each.first;
+        return { ...each, first: Math.min(each.first, before) };
+      });
+      const device = { cursor: BEFORE_ALL, begun: false, late: false, user: this.#user };
+      const change = new LocalChange(device, new Map());
+      change.begin({ ...beginning, cursor: BEFORE_ALL, starts });
+      await this.#storage.write([...deleted, ...change.writes().map(asStored)]);
+      await this.#load();
+    });
+  }
+
   /** Apply records of the sync timeline; if they follow the cursor, move the cursor. */
   async apply(batch) {
     const named = batch.arrived.map((record) => record.conv_id).filter(Boolean);
     await this.#change(named, (change) => {
       const follows = batch.after !== null && batch.after <= this.#device.cursor;
-      for (const record of batch.arrived) change.take(record, follows);
+      for (const [index, record] of batch.arrived.entries()) {
+        change.take(record, batch.places[index], follows);
+      }
       if (follows) change.moveCursor(batch.next);
     });
   }
@@ -81,6 +108,7 @@ export class LocalStore {
     await this.#change([], (change) => {
       for (const each of listed) {
         change.noteReading(each);
+        if (each.mute) change.mute(each.convId, each.mute.until, BigInt(each.mute.sync_seq));
         if (isToBeRead(change.conversation(each.convId).mode, each, everything)) {
           change.openNew(each.convId, each.since);
           change.noteHead(each.convId, each.head);
@@ -164,6 +192,11 @@ export class LocalStore {
     return this.#conversations.get(convId)?.reading ?? NOTHING_READ;
   }
 
+  /** The end of the owner's mute, in milliseconds since 1970; 0 without a mute. */
+  mutedUntil(convId) {
+    return this.#conversations.get(convId)?.mutedUntil ?? 0;
+  }
+
   /** Whether the unread number of some conversation is unknown. */
   lacksCount() {
     return [...this.#conversations.values()].some((each) => unreadOf(each.reading) === null);
@@ -185,7 +218,11 @@ export class LocalStore {
 
   /** Run one change after the other. After a failed write, memory is read from the storage again. */
   async #change(named, work) {
-    const done = this.#last.then(() => this.#run(new Set(named), work));
+    return this.#queue(() => this.#run(new Set(named), work));
+  }
+
+  async #queue(work) {
+    const done = this.#last.then(work);
     this.#last = done.catch(() => {});
     return done;
   }

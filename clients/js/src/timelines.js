@@ -12,10 +12,14 @@ export function pathOf(convId) {
   return `/v1/conversations/${encodeURIComponent(convId)}`;
 }
 
-/** A page of a sync timeline as a batch: all records above `after`, which is null if unsure. */
+/**
+ * A page of a sync timeline as a batch: all records above `after`, which is null if unsure. `places`
+ * are the sync SeqIds of the records.
+ */
 export function batchOf(page, after, heads) {
   const arrived = page.records.map((line) => line.record);
-  return { after, arrived, next: BigInt(page.next), more: page.more, heads };
+  const places = page.records.map((line) => BigInt(line.sync_seq));
+  return { after, arrived, places, next: BigInt(page.next), more: page.more, heads };
 }
 
 /** An item of a history page in the form that a local store has. */

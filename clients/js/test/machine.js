@@ -31,6 +31,7 @@ let timelines;
 let answers;
 let shown;
 let given;
+let hasRestarted = false;
 
 /** Start a process of the device, which has only the contents of its storage. */
 async function start() {
@@ -44,13 +45,18 @@ async function start() {
     store, source: timelines, timelines, deviceId: given.device, window: null,
     show: (item) => shown.push(item),
     observe: () => {},
+    restart: () => {
+      shown = [];
+      answers = []; // the gateway was stopped, so no answer is in flight
+      hasRestarted = true;
+    },
     onState: () => {},
   };
   device = new Device(parts, signal, { headsAgeMs: 0 });
 }
 
-function batch({ after, records, next }) {
-  return { after: after === null ? null : BigInt(after), arrived: records, next: BigInt(next) };
+function batch({ after, records, places, next }) {
+  return { after: after === null ? null : BigInt(after), arrived: records, places: places.map(BigInt), next: BigInt(next) };
 }
 
 const steps = {
@@ -75,9 +81,8 @@ const steps = {
   async hearHead({ conv, head }) {
     answers.push(() => store.notePushedHeads(new Map([[conv, head]])));
   },
-  async askPage({ back }) {
-    const cursor = store.cursor - BigInt(back);
-    const page = await timelines.after(cursor < -1n ? -1n : cursor, 0);
+  async askPage({ after }) {
+    const page = await timelines.after(BigInt(after), 0);
     answers.push(() => store.apply(page));
   },
   async askHeads({ everything }) {
@@ -111,11 +116,13 @@ const steps = {
       .filter(([, , { hole }]) => hole === null || hole === "recalled")
       .map(([group, first]) => [group.slice("item:".length), first]);
     const readings = Object.fromEntries(given.conversations.map((convId) => {
-      return [convId, { unread: store.unread(convId), mark: markOf(convId) }];
+      return [convId, { unread: store.unread(convId), mark: markOf(convId), muted: store.mutedUntil(convId) }];
     }));
     const newly = shown;
+    const restarted = hasRestarted;
     shown = [];
-    return { cursor: Number(store.cursor), stored, seqs, readings, shown: newly };
+    hasRestarted = false;
+    return { restarted, cursor: Number(store.cursor), stored, seqs, readings, shown: newly };
   },
 };
 

@@ -15,6 +15,7 @@ from schemas.records import (
     Reply,
     SendMessage,
     TextContent,
+    makes_no_entry,
 )
 from tests.support.audited import System
 from tests.support.damage.tools import Expected, Pick, add_sync, damage, entry_of
@@ -30,8 +31,7 @@ def _accepted_at(system: System) -> list[int]:
     return [
         at
         for at, record in enumerate(system.input)
-        if (_command(record).conv_id, record.at) in times
-        and not isinstance(_command(record), MarkRead)
+        if (_command(record).conv_id, record.at) in times and not makes_no_entry(_command(record))
     ]
 
 

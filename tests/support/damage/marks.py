@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from audit.read_marks import ReadMarkRow
-from schemas.number_types import SeqId
+from schemas.number_types import Milliseconds, SeqId
 from tests.support.audited import System
 from tests.support.damage.tools import STRANGER, Expected, Pick, damage, with_column
+from tests.support.stories import FIRST_MUTE_OF_THE_STORY
 
 
 @damage
@@ -17,7 +18,7 @@ def _marks_lose_a_row(system: System, pick: Pick) -> Expected:
 @damage
 def _marks_lose_what_somebody_marked(system: System, pick: Pick) -> Expected:
     at = pick.one([at for at, row in enumerate(system.read_marks) if row.read_seq])
-    conv_id, user, _, _, marked = row = system.read_marks[at]
+    conv_id, user, _, _, marked, _ = row = system.read_marks[at]
     before = pick.one((None, (marked or 0) - 1))
     system.read_marks[at] = with_column(row, "read_seq", before)
     return Expected("marks", "missing" if before is None else "altered", conv_id, user=user)
@@ -26,7 +27,7 @@ def _marks_lose_what_somebody_marked(system: System, pick: Pick) -> Expected:
 @damage
 def _marks_run_ahead(system: System, pick: Pick) -> Expected:
     at = pick.one([at for at, row in enumerate(system.read_marks) if row.read_seq])
-    conv_id, user, _, _, marked = row = system.read_marks[at]
+    conv_id, user, _, _, marked, _ = row = system.read_marks[at]
     system.read_marks[at] = with_column(row, "read_seq", (marked or 0) + pick.one((1, 1_000)))
     return Expected("marks", "extra", conv_id, user=user)
 
@@ -37,8 +38,9 @@ def _marks_have_a_row_of_their_own(system: System, pick: Pick) -> Expected:
     place = pick.one([(conv_id, STRANGER), ("nowhere", STRANGER)])
     row = pick.one(
         [
-            ReadMarkRow(*place, own_seq=SeqId(1), own_messages=1, read_seq=None),
-            ReadMarkRow(*place, own_seq=None, own_messages=None, read_seq=SeqId(1)),
+            ReadMarkRow(*place, SeqId(1), 1, None, None),
+            ReadMarkRow(*place, None, None, SeqId(1), None),
+            ReadMarkRow(*place, None, None, None, Milliseconds(7)),
         ]
     )
     system.read_marks.append(row)
@@ -48,7 +50,7 @@ def _marks_have_a_row_of_their_own(system: System, pick: Pick) -> Expected:
 @damage
 def _marks_alter_an_own_message(system: System, pick: Pick) -> Expected:
     at = pick.one([at for at, row in enumerate(system.read_marks) if row.own_seq])
-    conv_id, user, seq, messages, _ = row = system.read_marks[at]
+    conv_id, user, seq, messages, *_ = row = system.read_marks[at]
     system.read_marks[at] = pick.one(
         [
             with_column(row, "own_seq", (seq or 0) - 1),
@@ -61,6 +63,22 @@ def _marks_alter_an_own_message(system: System, pick: Pick) -> Expected:
 @damage
 def _marks_forget_an_own_message(system: System, pick: Pick) -> Expected:
     at = pick.one([at for at, row in enumerate(system.read_marks) if row.own_seq])
-    conv_id, user, _, _, marked = system.read_marks[at]
-    system.read_marks[at] = ReadMarkRow(conv_id, user, None, None, marked)
+    conv_id, user, *_ = row = system.read_marks[at]
+    system.read_marks[at] = row._replace(own_seq=None, own_messages=None)
     return Expected("marks", "missing", conv_id, user=user)
+
+
+@damage
+def _marks_lose_a_mute(system: System, pick: Pick) -> Expected:
+    at = pick.one([at for at, row in enumerate(system.read_marks) if row.muted_until])
+    conv_id, user, *_ = row = system.read_marks[at]
+    system.read_marks[at] = with_column(row, "muted_until", None)
+    return Expected("marks", "missing", conv_id, user=user)
+
+
+@damage
+def _marks_have_an_earlier_mute(system: System, pick: Pick) -> Expected:
+    at = pick.one([at for at, row in enumerate(system.read_marks) if row.muted_until])
+    conv_id, user, *_ = row = system.read_marks[at]
+    system.read_marks[at] = with_column(row, "muted_until", pick.one((0, FIRST_MUTE_OF_THE_STORY)))
+    return Expected("marks", "altered", conv_id, user=user)

@@ -9,7 +9,14 @@ from msgspec import structs
 from schemas.codec import decode_sync_record, encode
 from schemas.ids import uuid7
 from schemas.number_types import Milliseconds, SeqId
-from schemas.records import AnyReply, Duplicate, MessageSent, ReadMarked, Rejected
+from schemas.records import (
+    AnyReply,
+    ConversationMuted,
+    Duplicate,
+    MessageSent,
+    ReadMarked,
+    Rejected,
+)
 from tests.support.audited import System
 from tests.support.damage.tools import (
     STRANGER,
@@ -77,20 +84,44 @@ def _a_stranger_marks(system: System, pick: Pick) -> Expected:
 
 
 @damage
+def _a_stranger_mutes(system: System, pick: Pick) -> Expected:
+    mute = ConversationMuted(
+        conv_id="c1",
+        sender=STRANGER,
+        device_id="d",
+        client_msg_id=uuid7(9, 9),
+        at=Milliseconds(_LATE),
+        seq=SeqId(pick.one((1, 2))),
+        until=Milliseconds(0),
+    )
+    _add(system, mute)
+    return Expected("sync-log", "mute_of_a_stranger", "c1", mute.seq, STRANGER, alone=False)
+
+
+@damage
+def _a_former_member_mutes(system: System, pick: Pick) -> Expected:
+    at, refused = _refusals_of(system, pick.one(("\u9648",)))[1]  # the refused mute
+    mute = ConversationMuted(**_name_of(refused), seq=SeqId(4), until=Milliseconds(0))
+    set_value(system.sync, at, encode(mute))
+    return Expected("input", "mute_of_a_stranger", "c1", user=refused.sender, alone=False)
+
+
+@damage
 def _a_former_member_marks(system: System, pick: Pick) -> Expected:
-    at, refused = _refusal_of(system, pick.one(("\u9648",)))
+    at, refused = _refusals_of(system, pick.one(("\u9648",)))[0]
     mark = ReadMarked(**_name_of(refused), seq=SeqId(4))
     set_value(system.sync, at, encode(mark))
     return Expected("input", "mark_of_a_stranger", "c1", user=refused.sender, alone=False)
 
 
-def _refusal_of(system: System, user: str) -> tuple[int, Rejected]:
-    """The first rejection of a person in the story, and the position of the rejected command."""
-    for at, (_, _, _, value) in enumerate(system.sync):
-        record = decode_sync_record(value)
-        if isinstance(record, Rejected) and (record.sender, record.code) == (user, "not_a_member"):
-            return at, record
-    raise AssertionError("the story refuses nothing to them")
+def _refusals_of(system: System, user: str) -> list[tuple[int, Rejected]]:
+    """The rejections of a person in the story as ``not_a_member``, each with its position."""
+    records = enumerate(decode_sync_record(value) for *_, value in system.sync)
+    return [
+        (at, record)
+        for at, record in records
+        if isinstance(record, Rejected) and (record.sender, record.code) == (user, "not_a_member")
+    ]
 
 
 @damage
@@ -102,7 +133,7 @@ def _a_duplicate_names_another_entry(system: System, pick: Pick) -> Expected:
 
 @damage
 def _a_duplicate_of_what_had_no_effect(system: System, pick: Pick) -> Expected:
-    at, refused = _refusal_of(system, pick.one(("f",)))
+    at, refused = _refusals_of(system, pick.one(("f",)))[0]
     set_value(system.sync, at, encode(Duplicate(**_name_of(refused), seq=SeqId(1))))
     return Expected("input", "wrong_duplicate", "c1", user=refused.sender, alone=False)
 

@@ -29,7 +29,9 @@ RULES: Final = {
     "Idempotency-Key": "schemathesis generates the key 0, which does not match the pattern",
     **dict.fromkeys(("conv_id", "device_id", "installation", "members", "mentions"), "printable"),
     "body": "no lone surrogates",
-    "seq": "not in the notation of a float",
+    **dict.fromkeys(("seq", "until"), "not in the notation of a float"),
+    **dict.fromkeys(("url", "gateway", "endpoint"), "a URL that may get requests"),
+    **dict.fromkeys(("p256dh", "auth"), "a key of a browser"),
     f"{_PREFIX}not-http": "a path with its query has at most 8,190 bytes",
     f"{_PREFIX}invalid": "a read mark is not above the head",
 }

@@ -11,10 +11,11 @@ import pytest
 
 from backends.elasticsearch.index import create_index, elasticsearch_client
 from devstack.ports import free_ports
-from schemas.errors import ConfigurationError, ImError, ServerUnavailable
+from schemas.errors import AccessRefused, ImError, ServerUnavailable
 from schemas.number_types import Milliseconds
 from schemas.settings import Settings
 
+USER = {"elasticsearch_user": "user", "elasticsearch_password": "password"}
 _BODY = b'{"error": {"type": "some_exception", "reason": "text of a message"}, "status": 0}'
 
 
@@ -47,26 +48,27 @@ def answering(status: int) -> Iterator[str]:
 @pytest.mark.parametrize(
     ("status", "kind", "words"),
     [
-        (401, ConfigurationError, "refuses the credentials (401): put a user"),
-        (403, ConfigurationError, "refuses the credentials (403): put a user"),
+        (401, AccessRefused, "refuses the credentials (401): correct IM_ELASTICSEARCH_API_KEY"),
+        (403, AccessRefused, "does not permit a request (403): `im acl elasticsearch`"),
         (400, ServerUnavailable, "refuses a request (400, some_exception)"),
         (503, ServerUnavailable, "refuses a request (503, some_exception)"),
     ],
 )
 def test_a_refusal_is_one_clear_line(status: int, kind: type[ImError], words: str) -> None:
-    """The line names the address without the password, and quotes nothing from the response."""
+    """The line names the address, without the password and the content of the response."""
     with answering(status) as address:
-        settings = Settings(elasticsearch_url=f"http://user:password@{address}")
+        settings = Settings.model_validate({"elasticsearch_url": f"http://{address}", **USER})
         with elasticsearch_client(settings) as client, pytest.raises(kind) as refused:
             create_index(client, settings, Milliseconds(0))
     assert str(refused.value).startswith(f"Elasticsearch at {address} {words}")
     assert "\n" not in str(refused.value)
+    assert "password@" not in str(refused.value)
 
 
 def test_a_server_that_does_not_answer_is_named() -> None:
     """The error names the address without the password."""
     address = f"127.0.0.1:{free_ports(1)[0]}"
-    settings = Settings(elasticsearch_url=f"http://user:password@{address}")
+    settings = Settings.model_validate({"elasticsearch_url": f"http://{address}", **USER})
     with elasticsearch_client(settings) as client, pytest.raises(ServerUnavailable) as refused:
         create_index(client, settings, Milliseconds(0))
     assert str(refused.value) == f"Elasticsearch does not answer at {address}"

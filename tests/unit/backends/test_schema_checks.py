@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -39,10 +40,14 @@ class FakeIndices:
 
 
 class FakeClient:
-    """A client of Elasticsearch with indices alone."""
+    """A client of Elasticsearch with indices alone, of generation 0."""
 
     def __init__(self, found: dict[str, Any] | None = None) -> None:
         self.indices = FakeIndices(found or {})
+
+    def get(self, **_given: Any) -> SimpleNamespace:
+        """Return the state of the generations."""
+        return SimpleNamespace(body={"_source": {}, "_seq_no": 1, "_primary_term": 1})
 
 
 def as_client(fake: FakeClient) -> Elasticsearch:
@@ -53,7 +58,7 @@ def as_client(fake: FakeClient) -> Elasticsearch:
 def index(replicas: int, mappings: dict[str, Any] | None = None) -> dict[str, Any]:
     """The description of one index."""
     settings = {"index": {"number_of_replicas": str(replicas)}}
-    return {"im-messages-2026.01": {"mappings": mappings or MAPPINGS, "settings": settings}}
+    return {"im-message-2026.01": {"mappings": mappings or MAPPINGS, "settings": settings}}
 
 
 def test_a_statement_contains_the_required_table() -> None:

@@ -48,6 +48,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (im_timeline_client.transport, im_timeline_client.commands):
         monkeypatch.setattr(module, "FIRST_PAUSE_SECONDS", 0.01)
         monkeypatch.setattr(module, "LONGEST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(im_timeline_client.commands, "LAST_ATTEMPT_SECONDS", SECONDS)
 
 
 @pytest.fixture
@@ -102,6 +103,9 @@ async def test_each_command_has_its_outcome(ann: Client, gateway: Caller) -> Non
     assert (await ann.transfer_ownership("c", "bob")).seq == 9
     async with client_of(gateway, "bob", device_id="bot") as bob:
         assert (await bob.mark_read("c", 9)).seq == 9
+        assert (await bob.mute("c", 1_900_000_000_000)).seq == 9
+        assert (await bob.mute("c")).seq == 9
+        assert (await bob.unmute("c")).seq == 9
         assert (await bob.leave("c")).seq == 10
     history = [item.entry async for item in ann.history("c")]
     assert [entry and entry.kind for entry in history] == [

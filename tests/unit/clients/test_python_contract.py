@@ -21,8 +21,9 @@ import im_timeline_client
 from gateway.http.openapi import document
 from im_timeline_client.answers import Entry, HistoryPage, Hole, Item
 from im_timeline_client.decoding import NAME
+from im_timeline_client.devices import PushAddress
 from im_timeline_client.ids import CommandIds, is_command_id
-from im_timeline_client.routes import DIRECT, LIVE, ROUTES, Route
+from im_timeline_client.routes import DIRECT, LIVE, REGISTER_PUSH, ROUTES, Route
 from schemas.ids import is_client_msg_id, uuid7_parts
 
 PACKAGE: Final = Path(im_timeline_client.__file__).parent
@@ -88,7 +89,10 @@ def test_each_route_has_the_fields_that_the_client_reads(route: Route[Any]) -> N
     The gateway refuses unknown parameters and fields of a body, so the tests of each method in
     `test_python_client` show that the requests agree as well.
     """
-    assert_reads(route.answer, answer_of(route))
+    if route.answer is NoneType:
+        assert "204" in DOCUMENT["paths"][route.path][route.method.lower()]["responses"]
+    else:
+        assert_reads(route.answer, answer_of(route))
 
 
 def test_entries_and_holes_have_the_fields_that_the_client_reads() -> None:
@@ -105,6 +109,21 @@ def test_entries_and_holes_have_the_fields_that_the_client_reads() -> None:
     assert found == Item("c", 1, 2, "hidden", None)
 
 
+def test_each_push_address_has_the_fields_of_the_gateway() -> None:
+    """Each address of the client is an address of the gateway, with the same fields."""
+    kinds: tuple[type[Any], ...] = get_args(PushAddress)
+    described = {
+        kind.provider: {"provider", *(each.name for each in dataclasses.fields(kind))}
+        for kind in kinds
+    }
+    body = DOCUMENT["paths"][REGISTER_PUSH.path]["put"]["requestBody"]
+    parts = alternatives(resolved(body["content"]["application/json"]["schema"]))
+    assert described == {
+        part["properties"]["provider"]["enum"][0]: set(part["properties"]) for part in parts
+    }
+    assert all(set(part["required"]) == set(part["properties"]) for part in parts)
+
+
 def test_the_live_messages_have_the_fields_that_the_client_reads() -> None:
     """The client knows the kinds of live messages, except the answers to requests of its own."""
     assert "get" in DOCUMENT["paths"][LIVE]
@@ -112,11 +131,13 @@ def test_the_live_messages_have_the_fields_that_the_client_reads() -> None:
     assert {"kind", "next", "records", "more"} <= kinds["LiveRecords"]
     assert {"kind", "conv_id", "seq"} <= kinds["LiveHead"]
     assert {"kind", "next"} <= kinds["LiveBegun"]
+    assert kinds["LivePresence"] == {"kind", "active"}
     assert {"cursor", "oldest", "detail", "type", "code"} <= set(
         SCHEMAS["ProblemDetails"]["properties"]
     )
     assert set(kinds) == {
         "LiveBegun", "LiveRecords", "LiveHead", "LiveAnswer", "LiveProblem", "LiveRequest",
+        "LivePresence",
     }  # fmt: skip
 
 
@@ -128,7 +149,7 @@ def test_every_command_of_the_gateway_has_a_method() -> None:
         for method, operation in operations.items()
         if any("CommandAnswer" in str(each) for each in operation["responses"].values())
     }
-    assert len(written) == 10
+    assert len(written) == 12
     assert written | {(DIRECT.method, DIRECT.path)} <= {
         (route.method, route.path) for route in ROUTES
     }
@@ -143,7 +164,7 @@ def test_ids_are_those_of_the_project() -> None:
     assert all(map(is_client_msg_id, made))
     assert all(map(is_command_id, made))
     assert [uuid7_parts(each)[0] for each in made] == [5, 5, 9, 9, 9]
-    assert not is_command_id(made[0].upper())
+    assert not is_command_id(f"{made[0][:-1]}A")
 
 
 def imported() -> Iterator[str]:

@@ -26,6 +26,7 @@ from consumers.device.knowledge import Listed, SyncBatch, TimelineItem
 from consumers.device.live_timeline import LiveTimelines
 from consumers.device.local_store import LocalStore
 from devstack.ports import free_ports
+from gateway.contacts.address_log import PushInputs
 from gateway.http.tokens import issue_token
 from gateway.log.wake_ups import Wake, WakeUps
 from gateway.store.store_port import StoredEntry
@@ -37,6 +38,7 @@ from schemas.records import FanoutChanged, MessageSent
 from tests.support.forwarding import Forwarder
 from tests.support.gateway import serving, token_settings
 from tests.support.gateway_store import FakeIndex, FakeStore, message
+from tests.support.push_inputs import Live
 from tests.support.waiting import until
 
 SETTINGS: Final = token_settings()
@@ -114,6 +116,7 @@ class Line:
     ) -> None:
         self.chat = chat
         self.forwarder = forwarder
+        self.people = Live()
         self.token_seconds = 60.0
         self.tokens = 0
         self.address = address
@@ -133,6 +136,14 @@ class Line:
                 if batch.heads is not None and (batch.heads or batch.arrived):
                     return batch
 
+    async def says(self, noted: list[bool]) -> None:
+        """Wait until the clients have said this, in this order."""
+
+        async def have_said() -> bool:
+            return self.people.noted == noted
+
+        await until(have_said, SECONDS)
+
     async def begins(self, cursor: int) -> None:
         """Wait until a connection has begun; then a batch contains the heads, maybe none."""
 
@@ -150,11 +161,15 @@ async def line(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Line]:
     monkeypatch.setattr(im_timeline_client.live_source, "SPREAD_SECONDS", 0.01)
     woken = WakeUps()
     woken.now_live(is_live=True)
-    chat, port = Chat(woken), free_ports(1)[0]
-    async with serving(SETTINGS, chat, FakeIndex(), woken) as gateway, ClientSession() as http:
+    chat, port, people = Chat(woken), free_ports(1)[0], Live()
+    async with (
+        serving(SETTINGS, chat, FakeIndex(), woken, push=PushInputs(live=people)) as gateway,
+        ClientSession() as http,
+    ):
         forwarder = Forwarder(port, "127.0.0.1", int(gateway.base.rpartition(":")[2]))
         await forwarder.open()
         line = Line(chat, forwarder, f"http://127.0.0.1:{port}", gateway.base, http)
+        line.people = people
         try:
             async with aclosing(line.live):
                 yield line
@@ -257,6 +272,39 @@ async def test_a_device_reconnects_to_an_unreachable_gateway(line: Line) -> None
             pass
     assert [each.sync_seq for each in batch.arrived] == [2]
     await line.begins(2)
+
+
+async def test_each_connection_of_a_device_says_that_nobody_looks(line: Line) -> None:
+    """The state is sent at its change, and at each later connection unless it is active."""
+    await line.live.set_active(is_active=False)
+    await line.begins(1)
+    await line.says([False])
+    await line.live.set_active(is_active=False)
+    await line.forwarder.cut()
+    await line.forwarder.open()
+    await line.begins(1)
+    await line.says([False, False])
+    await line.live.set_active(is_active=True)
+    await line.says([False, False, True])
+    await line.forwarder.cut()
+    await line.forwarder.open()
+    await line.begins(1)
+    await line.live.set_active(is_active=False)
+    await line.says([False, False, True, False])
+
+
+async def test_an_iteration_of_the_client_says_whether_somebody_looks(line: Line) -> None:
+    """The iteration can say so before its first connection, and later."""
+    async with connect(line.address, line.token) as client:
+        items = client.items()
+        await items.set_active(is_active=False)
+        taking = asyncio.ensure_future(anext(items))
+        await line.says([False])
+        await items.set_active(is_active=True)
+        await line.says([False, True])
+        line.chat.say()
+        async with asyncio.timeout(SECONDS):
+            assert (await taking).first == 2
 
 
 class Shown:

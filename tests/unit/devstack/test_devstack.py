@@ -62,7 +62,7 @@ def test_cassandra_has_its_two_ports_and_takes_large_batches() -> None:
 
 def test_elasticsearch_listens_only_locally() -> None:
     """Elasticsearch listens only on this machine, and creates no undeclared index."""
-    yaml = ElasticsearchServer(settings()).yaml(Path("/d"), Path("/l")).splitlines()
+    yaml = ElasticsearchServer(settings()).yaml(Path("/d"), Path("/l"), Path("/r")).splitlines()
     assert "http.port: 20005" in yaml
     assert "transport.port: 20006" in yaml
     assert "network.host: 127.0.0.1" in yaml

@@ -16,6 +16,7 @@ from gateway.log import wake_ups
 from gateway.reads import conversation_list, history, sync_page
 from gateway.store.device_port import MAX_DEVICES
 from schemas.http import queries
+from schemas.push_addresses import MAX_URL_LENGTH
 from schemas.records import MAX_ID_LENGTH
 from schemas.settings import Settings
 
@@ -99,6 +100,10 @@ LIMITS: Final[dict[str, ShownLimit]] = {
         (frames.MAX_FRAMES, frames.MAX_CONTROL_BYTES),
         f"{FRAMES}::test_only_texts_and_control_frames_pass",
     ),
+    "presences": ShownLimit(
+        (live_requests.PRESENCE_BURST, live_requests.PRESENCE_SECONDS),
+        "tests/unit/gateway/test_push_routes.py::test_many_presences_are_read_slowly",
+    ),
     "open connections": ShownLimit(
         (bounds.MAX_CONNECTIONS,), f"{PEERS}::test_connections_in_use_are_bounded"
     ),
@@ -116,6 +121,10 @@ LIMITS: Final[dict[str, ShownLimit]] = {
     "devices": ShownLimit(
         (MAX_DEVICES,),
         "tests/unit/gateway/test_gateway_devices.py::test_a_person_has_a_bounded_number_of_devices",
+    ),
+    "URL of a push address": ShownLimit(
+        (MAX_URL_LENGTH,),
+        "tests/unit/gateway/test_push_routes.py::test_an_address_that_cannot_work_is_refused",
     ),
     "conversations in a page": ShownLimit((queries.MAX_CONVERSATIONS,), EDGES),
     "members in a page": ShownLimit((queries.MAX_MEMBERS,), EDGES),

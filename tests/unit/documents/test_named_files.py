@@ -15,7 +15,7 @@ MADE_BY_COMMANDS: Final = (".im/", "docs/benchmarks/")
 """Folders that `make test` and `make bench` write."""
 
 PAGES: Final = [
-    *(ROOT / page for page in ("README.md", "CONTRIBUTING.md", "CONTEXT.md")),
+    *(ROOT / page for page in ("README.md", "CONTRIBUTING.md", "CONTEXT.md", "SECURITY.md")),
     *sorted(ROOT.glob("docs/*.md")),
     *(
         page

@@ -33,7 +33,7 @@ class Held(FakeStore):
         async def sent() -> bool:
             return len(self.queries) >= count
 
-        await until(sent, seconds=10)
+        await until(sent, seconds=30)
 
 
 async def readers(
@@ -45,11 +45,14 @@ async def readers(
     return tasks
 
 
-async def test_requests_during_a_query_share_the_next_query(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """200 readers need two queries, and no reader gets a query that began before its request."""
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No query counts as stuck, however busy the machine is."""
     monkeypatch.setattr(shared_queries, "PREVIOUS_QUERY_SECONDS", 60)
+
+
+async def test_requests_during_a_query_share_the_next_query() -> None:
+    """200 readers need two queries, and no reader gets a query that began before its request."""
     below = Held()
     store = CoalescingStore(below)
     first, *others = await readers(store, 200)

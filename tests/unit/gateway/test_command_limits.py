@@ -97,11 +97,12 @@ async def test_read_marks_count_for_the_person(gateway: Caller) -> None:
 async def test_the_commands_of_a_conversation_are_limited(
     gateway: Caller, clock: NanosecondClock
 ) -> None:
-    """Members share the limit of their conversation; read marks and other chats do not count."""
+    """Members share the limit of their conversation. Marks, mutes and other chats do not count."""
     for number in range(OF_CONVERSATION):
         assert (await say(gateway, ("ann", "bob")[number % 2])).status == 201
     assert refused(await say(gateway, "chen"), "conversation-busy") == 1
     assert (await gateway.write("PUT", f"{CHAT}/read", "chen", seq=1)).status == 200
+    assert (await gateway.write("PUT", f"{CHAT}/mute", "chen")).status == 200
     assert (await create(gateway, "chen", [])).status == 201
     clock.now += SECOND // 3 + 1
     assert (await say(gateway, "chen")).status == 201

@@ -16,6 +16,7 @@ from confluent_kafka import (
 )
 
 from backends.kafka.clients import partition_of
+from backends.processes.request_context import current_request_id, current_trace_parent
 from gateway.writes import command_producer
 from gateway.writes.command_producer import CommandProducer, NotAcknowledged
 from schemas.errors import ServerUnavailable
@@ -56,12 +57,20 @@ class Client:
         self._tell = config["error_cb"]
         self.waiting: list[OnDelivery] = []
         self.records: list[tuple[str, bytes, bytes, int]] = []
+        self.headers: list[list[tuple[str, bytes]]] = []
         Client.made.append(self)
 
-    def produce(
-        self, topic: str, value: bytes, key: bytes, partition: int, on_delivery: OnDelivery
+    def produce(  # noqa: PLR0913, PLR0917 - the client's own signature
+        self,
+        topic: str,
+        value: bytes,
+        key: bytes,
+        partition: int,
+        on_delivery: OnDelivery,
+        headers: list[tuple[str, bytes]],
     ) -> None:
         """See `Producer`."""
+        self.headers.append(headers)
         if Client.refusing is not None:
             raise Client.refusing
         self.records.append((topic, value, key, partition))
@@ -137,6 +146,25 @@ async def test_a_command_goes_to_the_partition_of_its_conversation(
         assert await producer.append("项目", b"value") == 1_764_000_000_000
     topic, partition = SETTINGS.topic(Topic.MESSAGES), partition_of("项目", SETTINGS.partitions)
     assert Client.made[0].records == [(topic, b"value", "项目".encode(), partition)]
+    assert Client.made[0].headers == [[]]
+
+
+async def test_a_command_has_the_ids_of_its_request(producer: CommandProducer) -> None:
+    """The id of the request and the span of the present task are headers of the command."""
+    parent = f"00-{'a' * 32}-{'b' * 16}-01"
+
+    async def send(request_id: str, trace_parent: str | None) -> None:
+        current_request_id.set(request_id)
+        current_trace_parent.set(trace_parent)
+        await producer.append("c", b"value")
+
+    async with asyncio.timeout(SECONDS), asyncio.TaskGroup() as group:
+        group.create_task(send("request-1", None))
+        group.create_task(send("request-2", parent))
+    assert Client.made[0].headers == [
+        [("request-id", b"request-1")],
+        [("request-id", b"request-2"), ("traceparent", parent.encode())],
+    ]
 
 
 async def test_a_time_that_is_not_the_brokers_is_not_known(producer: CommandProducer) -> None:

@@ -15,7 +15,7 @@ from gateway.writes.command_answers import Writes
 from schemas.codec import decode_command, decode_entry, encode
 from schemas.direct_chats import direct_chat_id
 from schemas.ids import uuid7
-from schemas.records import ConversationDescribed, MessageSent, Rejected
+from schemas.records import MUTED_WITHOUT_END, ConversationDescribed, MessageSent, Rejected
 from tests.support.gateway import Answer, Caller, serving, token_settings
 from tests.support.gateway_store import FakeIndex, FakeStore
 from tests.support.sequenced_log import BEGIN_MS, SequencedLog
@@ -98,6 +98,9 @@ async def test_every_command_has_a_route(gateway: Caller, log: SequencedLog) -> 
         ("DELETE", "/members/dora", "ann", {}, "members_removed", 6, 201),
         ("PUT", "/owner", "ann", {"owner": "bob"}, "ownership_transferred", 7, 201),
         ("PUT", "/read", "bob", {"seq": 6}, "ownership_transferred", 6, 200),
+        ("PUT", "/mute", "bob", {"until": 5}, "ownership_transferred", 7, 200),
+        ("PUT", "/mute", "bob", {}, "ownership_transferred", 7, 200),
+        ("DELETE", "/mute", "bob", {}, "ownership_transferred", 7, 200),
         ("PUT", "/description", "bob", {"name": "us"}, "conversation_described", 8, 201),
         ("POST", "/leave", "ann", {}, "members_removed", 9, 201),
     ]
@@ -251,6 +254,8 @@ async def test_two_contents_under_one_id_at_once_have_their_own_outcomes(
         ("bob", "DELETE c/members/ann", {}, (403, "not-allowed")),
         ("ann", "POST c/members", {"members": ["bob"]}, (409, "already-a-member")),
         ("ann", "PUT c/read", {"seq": 9}, (400, "invalid")),
+        ("eve", "PUT c/mute", {}, (403, "not-a-member")),
+        ("ann", "DELETE none/mute", {}, (404, "unknown-conversation")),
     ],
 )
 async def test_a_rejection_is_a_typed_problem(
@@ -261,6 +266,26 @@ async def test_a_rejection_is_a_typed_problem(
     answer = await gateway.write(method, f"/v1/conversations/{path}", user, **fields)
     assert problem(answer) == expected
     assert answer.body["code"].replace("_", "-") == answer.body["type"].removeprefix(PROBLEM)
+
+
+async def test_the_id_of_a_mute_is_remembered(gateway: Caller) -> None:
+    """A copy of a mute has the SeqId of the first one. Another mute with the id is a conflict."""
+    given = {"client_msg_id": uuid7(1_764_000_000_000, 0), "installation": "one"}
+    path = "/v1/conversations/c/mute"
+    first = await gateway.write("PUT", path, "bob", **given)
+    assert (await send(gateway)).body["seq"] == 2
+    again = await gateway.write("PUT", path, "bob", **given)
+    assert (first.status, again.status) == (200, 200)
+    assert (first.body["seq"], again.body["seq"]) == (1, 1)
+    other = await gateway.write("DELETE", path, "bob", **given)
+    assert problem(other) == (409, "conflict")
+
+
+@pytest.mark.parametrize("until", [-1, MUTED_WITHOUT_END + 1, None, "5", 1.5])
+async def test_the_end_of_a_mute_is_a_time(gateway: Caller, until: object) -> None:
+    """A wrong end is a problem that names the field, and nothing is sent."""
+    answer = await gateway.write("PUT", "/v1/conversations/c/mute", "bob", until=until)
+    assert (problem(answer), answer.body["parameter"]) == ((400, "bad-body"), "until")
 
 
 @pytest.mark.parametrize(

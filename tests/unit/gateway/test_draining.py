@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Final
 
 import pytest
@@ -28,7 +29,7 @@ from tests.support.gateway_store import FakeIndex, FakeStore
 from tests.support.sequenced_log import SequencedLog
 from tests.support.waiting import until
 
-SETTINGS: Final = token_settings(write_wait="PT0.5S")
+SETTINGS: Final = token_settings(write_wait="PT8S")
 SECONDS: Final = 20.0
 
 
@@ -88,12 +89,20 @@ async def ending(
         await asyncio.wait_for(serving, SECONDS)
 
 
-async def test_the_health_ends_first_and_then_the_port() -> None:
+async def test_the_health_ends_first_and_then_the_port(monkeypatch: pytest.MonkeyPatch) -> None:
     """After SIGTERM new connections are served, with a health of 503; later they are refused.
 
     Each response ends its connection, so that no client uses the gateway longer than it must.
     """
-    settings = token_settings(drain_notice="PT1S")
+    settings = token_settings(drain_notice="PT7S")
+    notices, is_over = list[float](), asyncio.Event()
+
+    async def notice(seconds: float) -> None:
+        """The notice lasts until the test ends it: a busy machine takes any time for a request."""
+        notices.append(seconds)
+        await is_over.wait()
+
+    monkeypatch.setattr("gateway.http.draining.asyncio", SimpleNamespace(sleep=notice))
     async with ending(settings, WakeUps()) as (caller, serving):
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -105,6 +114,8 @@ async def test_the_health_ends_first_and_then_the_port() -> None:
         answer = await caller.get("/v1/sync", "ann")
         assert (answer.status, answer.headers["Connection"]) == (200, "close")
         assert not serving.done()
+        assert notices == [7]
+        is_over.set()
         await asyncio.wait_for(serving, SECONDS)
         with pytest.raises(ClientConnectorError):
             await caller.get("/healthz")
@@ -113,34 +124,39 @@ async def test_the_health_ends_first_and_then_the_port() -> None:
 async def test_requests_in_progress_are_answered() -> None:
     """A wait, a request that writes and a request over a live connection get their answers.
 
-    The command has no outcome yet, so both writes are answered after `IM_WRITE_WAIT`, which is
-    longer than the end of all waits takes.
+    The outcomes of both writes arrive after the end of all waits.
     """
     woken, log = WakeUps(), SequencedLog()
     woken.now_live(is_live=True)
-    writes = writes_to(SETTINGS, log)  # nothing feeds the outcomes
+    writes = writes_to(SETTINGS, log)
+    log.feed(writes.waiters)
     async with ending(SETTINGS, woken, writes) as (caller, _):
         token = issue_token(SETTINGS, "ann", timedelta(minutes=1))
         live = await caller.http.ws_connect(
             f"{caller.base}/v1/live", headers={"Authorization": f"Bearer {token}"}
         )
         assert (await live.receive_json())["kind"] == "begun"
+        made = await caller.write("POST", "/v1/conversations", "ann", conv_id="c", members=[])
+        assert made.status == 201
+        log.sequences = False
         path = "/v1/conversations/c/messages"
         waiting = asyncio.create_task(caller.get("/v1/sync", "ann", after=0, wait=30))
         posting = asyncio.create_task(caller.write("POST", path, "ann", text="hello"))
         await live.send_json({"ref": "1", "method": "POST", "path": path, "body": {"text": "hi"}})
 
         async def is_in_progress() -> bool:
-            return woken.listeners == 2 and len(log.sources) == 2
+            return woken.listeners == 2 and len(log.sources) == 3
 
         await until(is_in_progress, SECONDS)
         os.kill(os.getpid(), signal.SIGTERM)
         async with asyncio.timeout(SECONDS):
-            page, posted = await waiting, await posting
+            page = await waiting
             assert (page.status, page.body["records"]) == (200, [])
-            assert (posted.status, posted.headers["Connection"]) == (202, "close")
+            log.sequence()
+            posted = await posting
+            assert (posted.status, posted.headers["Connection"]) == (201, "close")
             answered = await live.receive_json()
-            assert (answered["ref"], answered["status"]) == ("1", 202)
+            assert (answered["ref"], answered["status"]) == ("1", 201)
             end = await live.receive()
             assert (end.type, end.data) == (WSMsgType.CLOSE, 1012)
 
@@ -164,10 +180,10 @@ async def test_a_slow_upload_is_read_to_its_end() -> None:
                 f"{caller.base}/v1/devices",
                 data=body(),
                 headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+                expect100=True,  # the body begins when the headers have arrived
             )
         )
         await asyncio.wait_for(begun.wait(), SECONDS)
-        await asyncio.sleep(0.2)  # the headers arrive
         os.kill(os.getpid(), signal.SIGTERM)
         terminated.set()
         assert (await posting).status == 200

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -33,6 +32,7 @@ from schemas.records import ConversationCreated, Rejected
 from tests.support.edges import filled
 from tests.support.gateway import Answer, Caller, serving, token_settings
 from tests.support.gateway_store import FakeIndex, FakeStore, message
+from tests.support.log_lines import json_lines
 
 MESSAGES = "/v1/conversations/{}/messages"
 
@@ -159,6 +159,7 @@ async def test_conversations_are_paged(gateway: Caller, store: FakeStore) -> Non
             "at": message("c", 4).at,
             "text": "word4 你好",
         },
+        "mute": None,
     }
     assert (found[3]["mode"], found[3]["head"]) == ("pull", 3)
 
@@ -537,13 +538,14 @@ async def test_a_defect_is_a_500_of_its_own(
         async def conversation(self, conv_id: str) -> ConversationHead | None:  # noqa: ARG002 - fails
             raise KeyError(text)
 
-    caplog.set_level(logging.DEBUG)
-    async with serving(token_settings(), Broken(), index) as gateway:
-        answer = await gateway.get(MESSAGES.format("c"), "ann")
+    with json_lines() as lines:
+        async with serving(token_settings(), Broken(), index) as gateway:
+            answer = await gateway.get(MESSAGES.format("c"), "ann")
     assert is_problem(answer, 500, "internal")
-    assert text not in caplog.text + str(answer.body)
-    cause = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
-    assert any(answer.body["request_id"] in line and "KeyError" in line for line in cause)
+    assert text not in caplog.text + str(answer.body) + str(lines)
+    (cause,) = [line for line in lines if line["level"] == "error"]
+    assert cause["request_id"] == answer.body["request_id"]
+    assert "KeyError" in cause["event"]
 
 
 async def test_the_gateway_does_not_start_without_a_secret() -> None:

@@ -19,6 +19,7 @@ from schemas.ids import uuid7
 from tests.support.described import assert_message
 from tests.support.gateway import Caller, serving, token_settings
 from tests.support.gateway_store import FakeIndex, FakeStore
+from tests.support.log_lines import json_lines
 from tests.support.sequenced_log import SequencedLog
 from tests.support.waiting import until
 
@@ -134,6 +135,10 @@ async def test_an_answer_says_when_to_retry(
         "[" * 60_000,
         '{"ref":"1","method":"GET","path":"/v1/sync"}',
         json.dumps({"ref": "x" * 65, "method": "POST", "path": MESSAGES}),
+        '{"kind":"presence"}',
+        '{"kind":"presence","active":1}',
+        '{"kind":"presence","active":true,"ref":"1"}',
+        '{"kind":"absence","active":true}',
     ],
 )
 async def test_a_frame_that_is_no_request_ends_the_connection(
@@ -196,3 +201,26 @@ async def test_a_client_that_goes_away_finds_its_command(
         return (await gateway.ask(path, "ann", {"conversation": "c"})).status == 200
 
     await until(is_remembered, ANSWER_SECONDS)
+
+
+async def test_each_request_has_an_id_in_its_answer_and_in_the_log(
+    live: ClientWebSocketResponse,
+) -> None:
+    """A frame has an id of its own: in the answer, in a problem, and in the line of the log."""
+    with json_lines() as lines:
+        for ref, path in (("1", MESSAGES), ("2", "/v1/conversations/c/nowhere"), ("3", MESSAGES)):
+            await request(live, ref, path=path, text="hello" if ref == "1" else "")
+        answers = [await live.receive_json(timeout=ANSWER_SECONDS) for _ in range(3)]
+    ids = {found["ref"]: found["request_id"] for found in answers}
+    assert len(set(ids.values())) == 3
+    assert all(
+        found["body"]["request_id"] == ids[found["ref"]]
+        for found in answers
+        if found["ref"] != "1"
+    )
+    logged = {line["request_id"]: line for line in lines if line["event"] == "request"}
+    assert {ref: (logged[each]["route"], logged[each]["status"]) for ref, each in ids.items()} == {
+        "1": ("/v1/conversations/{id}/messages", 201),
+        "2": ("-", 404),
+        "3": ("/v1/conversations/{id}/messages", 400),
+    }

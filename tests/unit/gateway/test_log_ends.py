@@ -30,6 +30,7 @@ class FakeLog(LogEnds):
         wake_ups = WakeUps()
         wake_ups.now_live(is_live=is_live)
         super().__init__(Settings(), wake_ups)
+        self.follow = wake_ups.now_live
         self.there = dict(ends)
         self.looks = 0
 
@@ -100,11 +101,38 @@ async def test_many_requests_share_one_read_of_the_ends() -> None:
 
 async def test_no_cursor_is_refused_without_the_log() -> None:
     """No cursor is refused while the log is unreachable, or when the shard does not exist."""
-    assert not await FakeLog({("im.sync", 0): 10}, is_live=False).is_ahead("ann", SyncSeqId(99))
+    log = FakeLog({("im.sync", 0): 10})
+    assert await log.is_ahead("ann", SyncSeqId(99))
+    log.follow(is_live=False)
+    assert not await log.is_ahead("ann", SyncSeqId(99))
     assert not await FakeLog({}).is_ahead("ann", SyncSeqId(99))
     assert not await FakeLog({("im.sync-2", 0): 1}).is_ahead(
         "ann", sync_seq(EpochNumber(1), Offset(7))
     )
+
+
+async def test_a_gateway_that_has_just_started_refuses_a_cursor_ahead() -> None:
+    """Devices connect before the gateway follows the log, and the ends can be read already."""
+    assert await FakeLog({("im.sync", 0): 10}, is_live=False).is_ahead("ann", SyncSeqId(99))
+
+
+async def test_a_cursor_of_lost_records_is_refused_next_to_later_records() -> None:
+    """After a restore, the store has records of the next epoch: they do not follow the cursor.
+
+    Nor does the expiry of later records hide that the cursor is ahead.
+    """
+    store = FakeStore()
+    later = sync_seq(EpochNumber(1), Offset(0))
+    store.put_synced("ann", 4, message("c", 1))
+    store.put_synced("ann", later, message("c", 2))
+    log = FakeLog({("im.sync", 0): 5, ("im.sync-1", 0): 1})
+    async with serving(SETTINGS, store, FakeIndex(), None, log) as gateway:
+        assert len((await gateway.get("/v1/sync", "ann", after=4)).body["records"]) == 1
+        for _ in range(2):
+            answer = await gateway.get("/v1/sync", "ann", after=7)
+            assert (answer.status, answer.body["parameter"]) == (400, "after")
+            assert answer.body["type"] == "urn:im-timeline:problem:cursor-ahead"
+            store.put_expiry("ann", 1, 2, later)
 
 
 async def test_a_cursor_ahead_is_a_problem_everywhere() -> None:

@@ -35,6 +35,8 @@ async def fetch(gateway: Caller, path: str) -> tuple[int, str, str]:
         policy = response.headers.get("Content-Security-Policy", "")
         if response.ok:
             assert "default-src 'none'" in policy
+            assert "frame-ancestors 'none'" in policy
+            assert "require-trusted-types-for 'script'" in policy
             assert "unsafe" not in policy
         return response.status, response.content_type, await response.text()
 

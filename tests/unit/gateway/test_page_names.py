@@ -8,8 +8,9 @@ from typing import Final
 
 import pytest
 
-from backends.kafka.commit_notes import CommitNote
+from backends.kafka.commit_notes import NOTED_COUNTS
 from backends.stages.stage_names import SOURCES
+from backends.stages.webhook_log import WEBHOOKS_STAGE
 from schemas.errors import REJECTION_CODES
 
 PAGE: Final = Path(__file__).parents[3] / "gateway" / "page"
@@ -24,18 +25,19 @@ def words(file: str, language: str) -> set[str]:
 
 
 def test_the_page_about_the_pipeline_has_each_stage() -> None:
-    """`STAGES` of the page are the stages of the product."""
+    """`STAGES` of the page are the stages of the product, and all webhooks as one stage."""
     source = (PAGE / "pipeline.js").read_text(encoding="utf-8")
     found = re.search(r"^const STAGES = \[(.*?)\];", source, re.MULTILINE | re.DOTALL)
     assert found is not None
-    assert re.findall(r'"([\w-]+)"', found[1]) == list(SOURCES)
+    assert re.findall(r'"([\w-]+)"', found[1]) == [*SOURCES, WEBHOOKS_STAGE]
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_each_stage_and_each_count_has_a_word(language: str) -> None:
     """A stage has a name and a hint, and a count of `CommitNote` has a word."""
-    counts = set(CommitNote.__struct_fields__) - {"delay_ms", "at"}
-    stages = {name for stage in SOURCES for name in (stage, f"{stage}Hint")}
+    counts = set(NOTED_COUNTS)
+    shown = (*SOURCES, WEBHOOKS_STAGE)
+    stages = {name for stage in shown for name in (stage, f"{stage}Hint")}
     assert counts | stages <= words("pipeline-words.js", language)
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 from msgspec import structs
 
-from backends.stages.dead_letter_log import Letter
+from backends.stages.letters import Letter
 from backends.stages.stage_health import StageHealth
 from gateway.pipeline.readings import (
     BEHIND_MS,

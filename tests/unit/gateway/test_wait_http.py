@@ -20,7 +20,9 @@ from tests.support.gateway import Answer, Caller, serving, token_settings
 from tests.support.gateway_store import FakeIndex, FakeStore, message
 from tests.support.waiting import until
 
-ANSWER_SECONDS = 10.0
+ANSWER_SECONDS = 20.0
+"""A bound for an answer, below the time that each request waits for records."""
+
 AFTERWARDS_SECONDS = 0.5
 """A time after the end of a token in which the store must not be read any more."""
 

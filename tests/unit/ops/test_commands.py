@@ -12,8 +12,9 @@ from ops.commands.app import app
     "command",
     [
         "run", "up", "down", "status", "prepare", "token", "history", "conversations", "sync",
-        "search", "load", "verify", "topics create", "topics reshard", "dead-letters list",
-        "dead-letters replay",
+        "search", "load", "verify", "acl", "repair", "reindex", "explain", "topics create",
+        "topics reshard", "dead-letter list", "dead-letter show",
+        "dead-letter replay", "dead-letter drop",
     ],
 )  # fmt: skip
 def test_each_command_is_imported_on_use(command: str) -> None:
@@ -29,5 +30,5 @@ def test_the_list_of_commands_imports_all_of_them() -> None:
     shown = CliRunner().invoke(app, ["--help"])
 
     assert shown.exit_code == 0
-    assert "dead-letters" in shown.output
+    assert "dead-letter" in shown.output
     assert "verify" in shown.output

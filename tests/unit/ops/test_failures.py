@@ -25,9 +25,9 @@ def addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("IM_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("IM_HOME", str(tmp_path))
-    monkeypatch.setenv("IM_KAFKA_BOOTSTRAP", "10.0.0.1:1")
-    monkeypatch.setenv("IM_CASSANDRA_HOSTS", "10.0.0.2:2")
-    monkeypatch.setenv("IM_ELASTICSEARCH_URL", "http://user:password@10.0.0.3:3")
+    monkeypatch.setenv("IM_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    monkeypatch.setenv("IM_CASSANDRA_HOSTS", "127.0.0.1:2")
+    monkeypatch.setenv("IM_ELASTICSEARCH_URL", "http://127.0.0.1:3")
     monkeypatch.setenv("IM_GATEWAY_PORT", "4")
 
 
@@ -39,12 +39,12 @@ def kafka_error() -> KafkaException:
 @pytest.mark.parametrize(
     ("error", "address", "variable"),
     [
-        (kafka_error(), "10.0.0.1:1", "IM_KAFKA_BOOTSTRAP"),
-        (OperationTimedOut(), "10.0.0.2:2", "IM_CASSANDRA_HOSTS"),
-        (DriverException("x"), "10.0.0.2:2", "IM_CASSANDRA_HOSTS"),
-        (ConnectionShutdown("x"), "10.0.0.2:2", "IM_CASSANDRA_HOSTS"),
-        (NoHostAvailable("x", {"10.0.0.9:9": "x"}), "10.0.0.2:2", "IM_CASSANDRA_HOSTS"),
-        (NoConnection("x"), "10.0.0.3:3", "IM_ELASTICSEARCH_URL"),
+        (kafka_error(), "127.0.0.1:1", "IM_KAFKA_BOOTSTRAP"),
+        (OperationTimedOut(), "127.0.0.1:2", "IM_CASSANDRA_HOSTS"),
+        (DriverException("x"), "127.0.0.1:2", "IM_CASSANDRA_HOSTS"),
+        (ConnectionShutdown("x"), "127.0.0.1:2", "IM_CASSANDRA_HOSTS"),
+        (NoHostAvailable("x", {"127.0.0.1:9": "x"}), "127.0.0.1:2", "IM_CASSANDRA_HOSTS"),
+        (NoConnection("x"), "127.0.0.1:3", "IM_ELASTICSEARCH_URL"),
         (ClientConnectionError("x"), "127.0.0.1:4", "IM_GATEWAY_PORT"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import SecretStr
 
 from ops.deployment import probes
 from ops.deployment.probes import part_troubles
@@ -23,7 +24,9 @@ def at(port: int) -> Settings:
     return Settings(
         kafka_bootstrap=f"127.0.0.1:{port}",
         cassandra_hosts=f"127.0.0.1:{port}",
-        elasticsearch_url=f"http://user:s3cret@127.0.0.1:{port}",
+        elasticsearch_url=f"http://127.0.0.1:{port}",
+        elasticsearch_user="user",
+        elasticsearch_password=SecretStr("s3cret"),
         gateway_port=port,
     )
 

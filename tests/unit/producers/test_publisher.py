@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
+from confluent_kafka import KafkaError
 
 from producers.backlog import Resend
 from producers.outbox import Outbox
@@ -19,6 +20,7 @@ from producers.publisher import Publisher
 from producers.receipts import ReceiptState
 from schemas.codec import decode_command, encode
 from schemas.errors import (
+    AccessRefused,
     CommandRejected,
     ConfigurationError,
     FatalFailure,
@@ -35,6 +37,9 @@ from schemas.settings import Settings
 from tests.support.publishing import FaultyBroker, SmallSequencer, message
 
 Open = Callable[..., Publisher]
+
+PATIENCE: Final = 30.0
+"""Seconds for steps that take almost no time on an idle machine."""
 
 
 @pytest.fixture
@@ -90,10 +95,10 @@ def test_a_command_is_accepted_and_then_sequenced(
     publisher = open_publisher()
     receipts = [publisher.send("c", text) for text in ("one", "two", "three")]
     for receipt in receipts:
-        receipt.wait_accepted(5)
+        receipt.wait_accepted(PATIENCE)
         assert receipt.state is ReceiptState.ACCEPTED
     sequence(broker, publisher)
-    assert [receipt.wait_sequenced(5) for receipt in receipts] == [1, 2, 3]
+    assert [receipt.wait_sequenced(PATIENCE) for receipt in receipts] == [1, 2, 3]
     publisher.close()
     assert publisher.counts() == dict.fromkeys(ReceiptState, 0) | {ReceiptState.SEQUENCED: 3}
     assert open_publisher().resumed == []
@@ -108,7 +113,7 @@ def test_commands_contain_their_arguments(open_publisher: Open, broker: FaultyBr
     publisher.send("c", "hi", mentions=["eve"])
     publisher.edit("c", 4, "hello")
     publisher.recall("c", 4)
-    publisher.flush(5)
+    publisher.flush(PATIENCE)
     commands: list[Any] = [decode_command(value) for _, value in broker.log]
     kinds = ["CreateConversation", "AddMembers", "RemoveMembers", "SendMessage"]
     kinds += ["EditMessage", "RecallMessage"]
@@ -137,13 +142,13 @@ def test_replies_settle_a_command(open_publisher: Open) -> None:
         Rejected(client_msg_id=refused.client_msg_id, device_id="phone", code="stale", **about)
     )
     with pytest.raises(CommandRejected) as rejection:
-        refused.wait_sequenced(5)
+        refused.wait_sequenced(PATIENCE)
     assert rejection.value.code == "stale"
     sequencer = SmallSequencer(32)
     log = [(b"c", value) for value in (encoded(2), encoded(2))]
     sequencer.run(log)
     publisher.observe(sequencer.records[1])
-    assert repeated.wait_sequenced(5) == 1
+    assert repeated.wait_sequenced(PATIENCE) == 1
     assert repeated.state is ReceiptState.DUPLICATE
 
 
@@ -170,7 +175,7 @@ def test_the_first_of_several_entries_is_the_outcome(open_publisher: Open) -> No
                 push_again_below=1,
             )
         )
-    assert receipt.wait_sequenced(5) == 7
+    assert receipt.wait_sequenced(PATIENCE) == 7
 
 
 def test_at_most_one_window_of_commands_is_in_flight(
@@ -180,12 +185,12 @@ def test_at_most_one_window_of_commands_is_in_flight(
     publisher = open_publisher(window=3)
     receipts = publisher.publish_many([message(number) for number in range(5)])
     (other,) = publisher.publish_many([message(9, sender="bob", conv_id="d")])
-    other.wait_accepted(5)
-    receipts[2].wait_accepted(5)
+    other.wait_accepted(PATIENCE)
+    receipts[2].wait_accepted(PATIENCE)
     with pytest.raises(NotYet):
         receipts[3].wait_accepted(0.05)
     sequence(broker, publisher)
-    publisher.flush(5)
+    publisher.flush(PATIENCE)
     assert [value for key, value in broker.log if key == b"c"] == [encoded(n) for n in range(5)]
 
 
@@ -195,7 +200,7 @@ def test_commands_without_an_observer_leave_the_outbox_when_accepted(
     """A load does not wait for outcomes, and deletes commands that the broker has acknowledged."""
     publisher = open_publisher(window=None, done_when="accepted")
     publisher.publish_many([message(number) for number in range(100)])
-    publisher.flush(5)
+    publisher.flush(PATIENCE)
     assert publisher.counts()[ReceiptState.ACCEPTED] == 100
     publisher.close()
     assert open_publisher().resumed == []
@@ -214,7 +219,7 @@ def test_the_next_process_sends_the_remaining_commands(
     second = open_publisher()
     assert [r.client_msg_id for r in second.resumed] == [r.client_msg_id for r in left]
     new = second.send("c", "three")
-    second.flush(5)
+    second.flush(PATIENCE)
     assert new.client_msg_id > left[1].client_msg_id
     assert [b'"one"' in value for _, value in broker.log] == [True, False, False]
     assert [b'"three"' in value for _, value in broker.log] == [False, False, True]
@@ -244,14 +249,14 @@ def test_a_command_without_an_outcome_is_sent_again_without_a_restart(
     """A command without an outcome is sent again, and the copy's outcome settles the command."""
     publisher = open_publisher(resend=Resend(first=0.0, most=0.0))
     receipt = publisher.publish(message(1))
-    receipt.wait_accepted(5)
-    deadline = time.monotonic() + 10
+    receipt.wait_accepted(PATIENCE)
+    deadline = time.monotonic() + PATIENCE
     while len(broker.log) < 2 and time.monotonic() < deadline:
-        publisher.flush(5)
+        publisher.flush(PATIENCE)
     sequencer = SmallSequencer(32)
     sequencer.run(broker.log)
     publisher.observe(sequencer.records[1])
-    assert receipt.wait_sequenced(5) == 1
+    assert receipt.wait_sequenced(PATIENCE) == 1
     assert receipt.state is ReceiptState.DUPLICATE
 
 
@@ -269,7 +274,7 @@ def test_the_same_command_is_not_queued_twice(open_publisher: Open, broker: Faul
             )
         )  # fmt: skip
     assert refusal.value.code == "conflict"
-    publisher.flush(5)
+    publisher.flush(PATIENCE)
     assert len(broker.log) == 1
 
 
@@ -314,7 +319,7 @@ def test_the_largest_text_is_accepted(open_publisher: Open) -> None:
     publisher = open_publisher()
     publisher.send("c", "字" * 2730 + "ab")
     publisher.create_conversation("c " + "|`[x]\\" + "😀", [])
-    publisher.flush(5)
+    publisher.flush(PATIENCE)
 
 
 def test_a_full_outbox_raises_an_error(open_publisher: Open, broker: FaultyBroker) -> None:
@@ -326,7 +331,7 @@ def test_a_full_outbox_raises_an_error(open_publisher: Open, broker: FaultyBroke
         publisher.publish_many([message(1), message(2)])
     publisher.send("c", "two")
     broker.by_itself = True
-    publisher.flush(5)
+    publisher.flush(PATIENCE)
     publisher.close()
     assert len(broker.log) == 2
 
@@ -343,7 +348,7 @@ def test_waits_for_an_outcome_end_at_their_timeout(
     with pytest.raises(TimeoutError):
         publisher.flush(0.01)
     broker.by_itself = True
-    receipt.wait_accepted(5)
+    receipt.wait_accepted(PATIENCE)
     with pytest.raises(NotYet, match=r"nothing has passed its outcome to `Publisher\.observe`"):
         receipt.wait_sequenced(0.01)
 
@@ -355,9 +360,9 @@ def test_a_closed_publisher_raises_an_error(open_publisher: Open, broker: Faulty
     receipt = publisher.send("c", "one")
     publisher._dispatcher.stop()  # noqa: SLF001 - a stop without the flush
     with pytest.raises(PublisherClosed):
-        receipt.wait_accepted(5)
+        receipt.wait_accepted(PATIENCE)
     with pytest.raises(PublisherClosed):
-        publisher.flush(5)
+        publisher.flush(PATIENCE)
     publisher.close()
     with pytest.raises(PublisherClosed):
         publisher.send("c", "two")
@@ -371,9 +376,30 @@ def test_the_end_of_the_sending_thread_is_reported(
     broker.polling_fails = True
     receipt = publisher.send("c", "one")
     with pytest.raises(FatalFailure):
-        receipt.wait_accepted(5)
+        receipt.wait_accepted(PATIENCE)
     with pytest.raises(FatalFailure):
         publisher.send("c", "two")
+
+
+def test_a_user_that_may_not_send_gets_the_reason(
+    open_publisher: Open, broker: FaultyBroker
+) -> None:
+    """A refusal of the broker ends each wait: another attempt would be refused, too.
+
+    The command remains in the outbox, and the next publisher sends it.
+    """
+    publisher = open_publisher()
+    broker.error = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    broker.producer.break_down()
+    receipt = publisher.send("c", "one")
+    with pytest.raises(AccessRefused, match="`im acl` has the rules"):
+        receipt.wait_accepted(PATIENCE)
+    publisher.close()
+    with open_publisher() as again:
+        (resumed,) = again.resumed
+        broker.producer.write(1)
+        broker.producer.report()
+        resumed.wait_accepted(PATIENCE)
 
 
 def test_several_threads_can_send(open_publisher: Open, broker: FaultyBroker) -> None:
@@ -381,7 +407,7 @@ def test_several_threads_can_send(open_publisher: Open, broker: FaultyBroker) ->
     publisher = open_publisher(window=None)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda n: publisher.send("c", str(n)), range(200)))
-    publisher.flush(5)
+    publisher.flush(PATIENCE)
     ids = [decode_command(value).client_msg_id for _, value in broker.log]
     assert len(ids) == 200
     assert ids == sorted(ids)

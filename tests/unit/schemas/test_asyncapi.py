@@ -11,6 +11,7 @@ from aiokafka.partitioner import murmur2
 from jsonschema import Draft7Validator
 
 from backends.kafka.clients import partition_of
+from gateway.http.command_paths import COMMAND_ROUTES
 from gateway.http.frames import PROTOCOL
 from schemas.asyncapi.document import asyncapi_document, asyncapi_text
 from schemas.asyncapi.live_channel import CLOSE_CODES
@@ -24,7 +25,17 @@ from tests.unit.documents.test_wire_page import PAGE, examples
 
 ROOT: Final = Path(__file__).parents[3]
 OFFICIAL: Final = ROOT / "tests" / "support" / "asyncapi" / "3.0.0-without-$id.json"
-INTERNAL: Final = {Topic.STATE, Topic.EPOCHS, Topic.DEPLOYMENT, Topic.CONTACTS}
+INTERNAL: Final = {
+    Topic.STATE,
+    Topic.EPOCHS,
+    Topic.DEPLOYMENT,
+    Topic.CONTACTS,
+    Topic.PUSH_DEVICES,
+    Topic.PUSH_STATE,
+    Topic.REPLAYS,
+    Topic.LIVE,
+    Topic.WEBHOOKS,
+}
 CHANNELS: Final = asyncapi_document()["channels"]
 
 
@@ -108,6 +119,14 @@ def test_the_headers_of_dead_letters_are_those_of_the_code() -> None:
         )
     described = CHANNELS["deadLetters"]["messages"]["deadLetter"]["headers"]
     assert set(described["properties"]) == {name for name, _ in made}
+
+
+def test_a_live_request_has_the_body_of_any_command() -> None:
+    """The document permits the body of each route that writes."""
+    request = asyncapi_document()["components"]["schemas"]["LiveRequest"]
+    described = request["properties"]["body"]["anyOf"]
+    names = {each["$ref"].rpartition("/")[2] for each in described}
+    assert names == {body.__name__ for *_, body in COMMAND_ROUTES}
 
 
 def test_the_close_codes_are_those_of_the_page() -> None:

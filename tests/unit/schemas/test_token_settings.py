@@ -33,6 +33,32 @@ def test_an_algorithm_with_public_keys_needs_one_source(
 
 
 @pytest.mark.parametrize(
+    ("url", "is_accepted"),
+    [
+        ("https://issuer.example/keys", True),
+        ("http://127.0.0.1:8090/keys", True),
+        ("http://[::1]/keys", True),
+        ("http://localhost/keys", True),
+        ("http://issuer.example/keys", False),
+        ("http://10.0.0.1/keys", False),
+        ("http://localhost.example/keys", False),
+        ("http://127.0.0.1.example/keys", False),
+    ],
+)
+def test_keys_are_not_read_from_another_machine_without_tls(
+    url: str, *, is_accepted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A URL without TLS is accepted for addresses of this machine alone."""
+    monkeypatch.setenv("IM_JWT_ALGORITHM", "RS256")
+    monkeypatch.setenv("IM_JWT_JWKS_URL", url)
+    if is_accepted:
+        assert load_settings().jwt_jwks_url == url
+        return
+    with pytest.raises(ConfigurationError, match="IM_JWT_JWKS_URL: must begin with https://"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
     ("variables", "why"),
     [
         ({"ALGORITHM": "none"}, "IM_JWT_ALGORITHM: "),

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from schemas.codec import encode
-from schemas.errors import FatalFailure, TransientFailure
+from schemas.errors import AccessRefused, FatalFailure, TransientFailure
 from schemas.lifetime import retention_times
 from schemas.limits import SYNC_BUCKET
 from schemas.number_types import Milliseconds, Offset, SeqId, SyncSeqId
@@ -171,7 +171,7 @@ def test_after_a_failure_the_whole_batch_is_written_again(error: Exception) -> N
 def test_a_refused_client_ends_the_sink() -> None:
     """Refused credentials end the sink: no record is the cause, and a retry cannot succeed."""
     session = FakeSession(lambda _: Unauthorized("who are you"))
-    with pytest.raises(FatalFailure, match="Unauthorized"):
+    with pytest.raises(AccessRefused, match="who are you"):
         SyncWriter(session, Settings()).write(sync_records(1))
 
 

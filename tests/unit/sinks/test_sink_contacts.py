@@ -20,7 +20,8 @@ from sinks.base.records import Record
 from sinks.cassandra.requests import REFUSED_BY_SERVER
 from sinks.cassandra.sync_requests import MAX_STATEMENTS
 from sinks.cassandra.sync_writer import SyncWriter
-from sinks.contact_reader import CATCH_UP_SECONDS, ContactBook, ContactLog
+from sinks.contact_reader import ContactBook, ContactLog
+from sinks.topic_follower import CATCH_UP_SECONDS, TopicFollower
 from tests.support.fake_cassandra import FakeSession, Sent
 from tests.support.sink_stores import Conversation
 
@@ -121,13 +122,13 @@ class FakeConsumer:
         self.now = 0.0
 
     def poll(self, timeout: float) -> Message | None:
-        """See `ContactConsumer`."""
+        """See `FollowingConsumer`."""
         found = next(self._messages, None) if timeout else None
         self.now += timeout
         return cast("Message | None", found)
 
     def consume(self, num_messages: int, timeout: float) -> list[Message]:
-        """See `ContactConsumer`."""
+        """See `FollowingConsumer`."""
         assert num_messages
         assert not timeout
         return []
@@ -136,7 +137,11 @@ class FakeConsumer:
 def log_of(consumer: FakeConsumer, ends: list[int]) -> ContactLog:
     """A log of one partition; each query for the end takes the next of ``ends``."""
     book = ContactBook(LIFETIME)
-    return ContactLog(consumer, lambda: {0: Offset(ends.pop(0))}, book, lambda: consumer.now)
+    follower = TopicFollower(
+        consumer, lambda: {0: Offset(ends.pop(0))}, book.take_record, "contacts",
+        lambda: consumer.now,
+    )  # fmt: skip
+    return ContactLog(follower, book)
 
 
 def test_nobody_is_inactive_before_the_log_is_read_to_its_end() -> None:

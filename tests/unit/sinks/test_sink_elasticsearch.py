@@ -40,6 +40,8 @@ class FakeClient:
         self.bulks: list[list[int]] = []
         self.created: list[str] = []
         self.alias = True
+        self.generation = 0
+        self.switching = False
         self.indices = SimpleNamespace(create=self._create, exists_alias=lambda **_: self.alias)
         self._bulk = bulk
 
@@ -54,6 +56,10 @@ class FakeClient:
                 for status, kind in answers
             ]
         }
+
+    def get(self, **_: object) -> SimpleNamespace:
+        source = {"current": self.generation, "switching": self.switching}
+        return SimpleNamespace(body={"_source": source, "_seq_no": 1, "_primary_term": 1})
 
     def _create(self, index: str, **_: object) -> None:
         self.created.append(index)
@@ -197,6 +203,31 @@ def test_a_sink_waits_for_a_missing_alias() -> None:
         with pytest.raises(TransientFailure, match="alias"):
             search.write(RECORDS)
     client.alias = True
+    assert search.write(RECORDS) == WriteOutcome([], [])
+
+
+def test_a_sink_follows_the_generation_of_the_index() -> None:
+    """After a failure the sink reads the number of the generation again."""
+    answers: dict[int, tuple[int, str]] = {}
+    search, client = writer(each(answers))
+    search.write(RECORDS)
+    client.generation = 4
+    search.write(RECORDS)  # no failure: the old indices take the documents
+    answers[1] = (403, "cluster_block_exception")
+    assert search.write(RECORDS).to_retry
+    del answers[1]
+    search.write(RECORDS)
+    assert client.created == [f"im-message-{which}2023.11" for which in ("", "g4-")]
+
+
+def test_a_sink_creates_no_index_while_the_alias_changes() -> None:
+    """An index that nobody has blocked must not take documents of the old generation."""
+    search, client = writer(each({}))
+    client.switching = True
+    with pytest.raises(TransientFailure, match="reindex"):
+        search.write(RECORDS)
+    assert client.bulks == []
+    client.switching = False
     assert search.write(RECORDS) == WriteOutcome([], [])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from threading import Event
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -76,6 +77,7 @@ def search_writer(stored: Stored) -> StoreWriter:
 
     class Client:
         bulk = staticmethod(stored.bulk)
+        get = staticmethod(lambda **_: SimpleNamespace(body=NO_REINDEX))
 
         class indices:  # noqa: N801 - the name of the client's attribute
             create = staticmethod(lambda **_: None)
@@ -83,6 +85,9 @@ def search_writer(stored: Stored) -> StoreWriter:
 
     return SearchWriter(cast("Elasticsearch", Client()), SETTINGS)
 
+
+NO_REINDEX = {"_source": {}, "_seq_no": 1, "_primary_term": 1}
+"""The state of the index's generations in a deployment whose index was never built again."""
 
 WRITERS = [message_writer, sync_writer, search_writer]
 MakeWriter = Callable[[Stored], StoreWriter]

@@ -15,7 +15,16 @@ from schemas.records import MessageSent, TextContent
 from schemas.settings import Settings
 from sinks.base.records import Bounds, Buffer, Record
 from sinks.cassandra.recent_texts import Recent
-from sinks.cassandra.requests import MAX_BYTES, MAX_ROWS, Request, Row, requests_of
+from sinks.cassandra.requests import (
+    MAX_BYTES,
+    MAX_ROWS,
+    MAX_SHARED_BYTES,
+    MAX_SHARED_PARTITIONS,
+    Request,
+    Row,
+    requests_of,
+    shared_requests,
+)
 from sinks.elasticsearch.documents import (
     BULK_BYTES,
     BULK_DOCUMENTS,
@@ -40,6 +49,35 @@ def test_requests_contain_every_row_once_within_their_bounds(sizes: list[int]) -
         assert total <= MAX_BYTES or len(request.rows) == 1
     for (former, later), total in zip(pairwise(requests), totals, strict=False):
         assert len(former.rows) == MAX_ROWS or total + later.rows[0].size > MAX_BYTES
+
+
+@given(st.lists(st.lists(st.integers(1, MAX_SHARED_BYTES), min_size=1, max_size=15), max_size=40))
+def test_small_partitions_share_requests_within_the_bounds(partitions: list[list[int]]) -> None:
+    """Each row is in one request. Only small partitions share one, within the server's bounds."""
+    place = iter(range(1_000))
+    rows = [
+        [Row(BoundStatement(PREPARED), next(place), size) for size in sizes]
+        for sizes in partitions
+    ]
+    partition_of_row = {row.origin: number for number, part in enumerate(rows) for row in part}
+    requests = list(shared_requests(rows))
+    assert sorted(row.origin for request in requests for row in request.rows) == sorted(
+        partition_of_row
+    )
+    for request in requests:
+        shared = {partition_of_row[row.origin] for row in request.rows}
+        total = sum(row.size for row in request.rows)
+        if len(shared) == 1:
+            assert total <= MAX_BYTES or len(request.rows) == 1
+        else:
+            assert len(shared) <= MAX_SHARED_PARTITIONS
+            assert total <= MAX_SHARED_BYTES
+
+
+def test_many_small_partitions_need_few_requests() -> None:
+    """Rows of 25 conversations with one message each need three requests."""
+    rows = [[Row(BoundStatement(PREPARED), origin, 100)] for origin in range(25)]
+    assert [len(request.rows) for request in shared_requests(rows)] == [10, 10, 5]
 
 
 def test_only_many_rows_make_a_batch() -> None:

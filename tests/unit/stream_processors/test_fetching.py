@@ -100,3 +100,14 @@ def test_records_have_no_headers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not isinstance(record, ConsumerRecord)
     assert (record.offset, record.timestamp) == (0, 5)
     assert (record.key, record.value) == (b"conversation", b"command")
+
+
+def test_a_client_that_still_connects_is_no_defect() -> None:
+    """The check of background tasks accepts a client without tasks: a broker with TLS is slow."""
+    thread: FetchThread = object.__new__(FetchThread)
+    thread._consumer = SimpleNamespace(_closed=False, _coordinator=None, _fetcher=None)  # noqa: SLF001
+    thread._ended = None  # noqa: SLF001
+
+    thread._check()  # noqa: SLF001
+
+    assert thread.ended is None

@@ -38,7 +38,11 @@ class Partition:
         self.calls: list[bool] = []
         self.starts: list[int] = []
         self.later: list[Callable[[], None]] = []
-        self.inbox = Inbox(self, self.later.append)
+        self.arrivals = 0
+        self.inbox = Inbox(self, self.later.append, self.arrived)
+
+    def arrived(self) -> None:
+        self.arrivals += 1
 
     def hold(self, on_hold: bool) -> None:  # noqa: FBT001 - the signature of the port
         self.calls.append(on_hold)
@@ -70,8 +74,7 @@ def test_a_full_inbox_holds_its_partition_until_it_is_half_empty() -> None:
     assert partition.calls == []
     partition.inbox.put(records(ENOUGH - 1, 3))
     assert partition.calls == [True]
-    taken = partition.inbox.take(0)
-    assert taken is not None
+    taken = partition.inbox.take()
     assert [record.offset for record in taken] == list(range(ENOUGH + 2))
     partition.inbox.done(ENOUGH + 1 - ROOM)
     partition.loop_runs()
@@ -90,7 +93,7 @@ def test_a_stopped_inbox_accepts_no_records() -> None:
     partition.inbox.stop()
     partition.loop_runs()
     assert partition.calls == [True]
-    assert partition.inbox.take(0) is None
+    assert partition.inbox.take() == []
 
 
 def test_a_lane_sets_the_start_offset_of_its_fetches() -> None:
@@ -102,8 +105,7 @@ def test_a_lane_sets_the_start_offset_of_its_fetches() -> None:
     partition.inbox.put(records(5, 2))
     partition.inbox.put(records(6, 3))
     partition.inbox.put(records(7, 3))
-    taken = partition.inbox.take(0)
-    assert taken is not None
+    taken = partition.inbox.take()
     assert [record.offset for record in taken] == [7, 8, 9]
 
 
@@ -116,10 +118,17 @@ def test_a_removed_lane_does_not_start_its_partition() -> None:
     assert partition.starts == []
 
 
-def test_a_lane_without_records_is_notified(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An idle lane gets an empty list after a time, so that it can check for missing records."""
-    monkeypatch.setattr(module, "IDLE_CHECK_SECONDS", 0.01)
-    assert Partition().begin().take(0) == []
+def test_the_writer_is_notified_of_new_records_alone() -> None:
+    """Records that were added before, or before the start of the lane, wake nobody."""
+    partition = Partition()
+    partition.inbox.put(records(0, 3))
+    partition.begin(7)
+    partition.inbox.put(records(5, 2))
+    assert (partition.arrivals, partition.inbox.is_empty) == (0, True)
+    partition.inbox.put(records(6, 3))
+    assert (partition.arrivals, partition.inbox.is_empty) == (1, False)
+    partition.inbox.done(len(partition.inbox.take()))
+    assert partition.inbox.is_empty
 
 
 Step = tuple[str, int]
@@ -145,8 +154,7 @@ def test_no_record_is_lost_and_every_hold_ends(steps: list[Step]) -> None:
                 inbox.done(in_hand)
                 in_hand = 0
                 if fetched > done:
-                    taken = inbox.take(0)
-                    assert taken is not None
+                    taken = inbox.take()
                     assert [r.offset for r in taken] == list(range(done, fetched))
                     done, in_hand = fetched, len(taken)
             else:

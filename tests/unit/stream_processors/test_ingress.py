@@ -24,7 +24,7 @@ from schemas.errors import UndecodableRecord
 from schemas.limits import MAX_REASON_LENGTH
 from schemas.number_types import Milliseconds, Offset, SeqId
 from schemas.records import AnyCommand, MarkRead, MessageSent, RecallMessage, Rejected
-from stream_processors.commit.transaction import MAX_WRITTEN_BYTES
+from stream_processors.commit.producer_settings import MAX_WRITTEN_BYTES
 from stream_processors.core import decide as decisions
 from stream_processors.sequencing.sequencer import Sequencer
 from stream_processors.state.conversations import Conversations

@@ -1,4 +1,4 @@
-"""Turns of lanes: the lane with the least recent time is next, and does not wait long."""
+"""Turns of writers: the writer with the least recent time is next, and does not wait long."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from stream_processors.commit.turns import (
     HALF_LIFE_SECONDS,
     LONG_TURN,
     SHORT_TURN,
-    LaneTurns,
     Turn,
     Turns,
+    WriterTurns,
 )
 from tests.support.clock import Clock
 from tests.support.processes import wait_until
 
 
-def take(clock: Clock, lane: LaneTurns, seconds: float) -> Turn:
+def take(clock: Clock, writer: WriterTurns, seconds: float) -> Turn:
     """Take a turn of this length; return the turn."""
-    with lane.turn() as turn:
+    with writer.turn() as turn:
         clock.now += seconds
     return turn
 
 
-def queue(lane: LaneTurns, name: str, order: list[str]) -> threading.Thread:
+def queue(writer: WriterTurns, name: str, order: list[str]) -> threading.Thread:
     """Start a thread that waits for the turn and then appends its name."""
 
     def run() -> None:
-        with lane.turn():
+        with writer.turn():
             order.append(name)
 
     thread = threading.Thread(target=run, daemon=True)
@@ -46,18 +46,18 @@ def waiting(turns: Turns, count: int) -> Callable[[], bool]:
 
 
 def test_the_lane_with_the_least_time_is_next() -> None:
-    """The waiting lane with the least time is next, whatever the order of arrival."""
+    """The waiting writer with the least time is next, whatever the order of arrival."""
     clock = Clock()
     turns = Turns(clock)
-    lanes = {name: turns.join() for name in ("busy", "middling", "quiet", "now")}
-    take(clock, lanes["quiet"], 0.001)
-    take(clock, lanes["middling"], 0.05)
-    take(clock, lanes["busy"], 0.2)
+    writers = {name: turns.join() for name in ("busy", "middling", "quiet", "now")}
+    take(clock, writers["quiet"], 0.001)
+    take(clock, writers["middling"], 0.05)
+    take(clock, writers["busy"], 0.2)
     order: list[str] = []
     threads = []
-    with lanes["now"].turn():
+    with writers["now"].turn():
         for count, name in enumerate(("busy", "middling", "quiet"), 1):
-            threads.append(queue(lanes[name], name, order))
+            threads.append(queue(writers[name], name, order))
             wait_until(waiting(turns, count), f"{name} waits")
     for thread in threads:
         thread.join(10)
@@ -70,9 +70,9 @@ def test_only_one_lane_computes_at_a_time() -> None:
     inside: list[int] = []
     worst: list[int] = []
 
-    def run(lane: LaneTurns) -> None:
+    def run(writer: WriterTurns) -> None:
         for _ in range(200):
-            with lane.turn():
+            with writer.turn():
                 inside.append(1)
                 worst.append(len(inside))
                 inside.pop()
@@ -87,17 +87,17 @@ def test_only_one_lane_computes_at_a_time() -> None:
 
 
 def test_busy_lanes_among_themselves_make_long_transactions() -> None:
-    """Without a quiet lane the transactions are long, for the highest throughput."""
+    """Without a quiet writer the transactions are long, for the highest throughput."""
     clock = Clock()
     turns = Turns(clock)
-    lanes = [turns.join() for _ in range(8)]
+    writers = [turns.join() for _ in range(8)]
     for _ in range(5):
-        turns_taken = [take(clock, lane, 0.1) for lane in lanes]
+        turns_taken = [take(clock, writer, 0.1) for writer in writers]
     assert turns_taken == [LONG_TURN] * 8
 
 
 def test_beside_a_quiet_lane_transactions_are_short() -> None:
-    """Transactions are short while a quiet lane was active recently, and long afterwards."""
+    """Transactions are short while a quiet writer was active recently, and long afterwards."""
     clock = Clock()
     turns = Turns(clock)
     busy, quiet = turns.join(), turns.join()
@@ -110,7 +110,7 @@ def test_beside_a_quiet_lane_transactions_are_short() -> None:
 
 
 def test_a_removed_lane_does_not_count() -> None:
-    """A lane that left its worker no longer shortens the transactions of other lanes."""
+    """A writer that left its worker no longer shortens the transactions of other writers."""
     clock = Clock()
     turns = Turns(clock)
     busy, quiet = turns.join(), turns.join()
@@ -122,7 +122,7 @@ def test_a_removed_lane_does_not_count() -> None:
 
 
 def test_an_error_in_a_turn_ends_it() -> None:
-    """An error in a turn releases the turn for the next lane."""
+    """An error in a turn releases the turn for the next writer."""
     turns = Turns()
     first, second = turns.join(), turns.join()
     with pytest.raises(ValueError, match="broken"), first.turn():
@@ -133,15 +133,15 @@ def test_an_error_in_a_turn_ends_it() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.floats(0.0001, 0.5)), min_size=1, max_size=60))
 def test_every_lane_receives_turns(demands: list[tuple[int, float]]) -> None:
-    """The recent time of each lane is not negative, and the sum over all lanes is bounded.
+    """The recent time of each writer is not negative, and the sum over all writers is bounded.
 
-    The waiting lane with the lowest value is next, so every lane gets its turn.
+    The waiting writer with the lowest value is next, so every writer gets its turn.
     """
     clock = Clock()
     turns = Turns(clock)
-    lanes = [turns.join() for _ in range(4)]
+    writers = [turns.join() for _ in range(4)]
     for place, seconds in demands:
-        take(clock, lanes[place], seconds)
-    had = [lane.recent_seconds(clock.now) for lane in lanes]
+        take(clock, writers[place], seconds)
+    had = [writer.recent_seconds(clock.now) for writer in writers]
     assert all(each >= 0 for each in had)
     assert sum(had) <= HALF_LIFE_SECONDS / 0.69 + 0.5  # the decayed sum of one second per second

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.limits import MAX_RECORD_BYTES
+from schemas.number_types import Milliseconds, Offset
 from stream_processors.faust_app.fetching import CommittedRecords
 from stream_processors.sequencing import fetched_batches
 from stream_processors.sequencing.batch_codecs import MAX_UNPACKED_BYTES
@@ -21,6 +22,8 @@ from stream_processors.sequencing.fetched_batches import (
 )
 from stream_processors.sequencing.headerless_records import (
     MAX_COMMAND_KEY_BYTES,
+    RecordOfRequest,
+    RecordWithoutHeaders,
     RejectedRecords,
     SkippedOffsets,
 )
@@ -137,3 +140,14 @@ def test_a_truncated_last_batch_is_skipped() -> None:
     for cut in range(1, len(whole)):
         assert [r.value for r in read(whole + batch(1, [(b"c", b"b")])[:-cut])] == [b"a"]
     assert PLAIN_BATCH_BYTES < FETCH_BYTES
+
+
+def test_the_ids_of_a_request_remain_from_the_headers() -> None:
+    """Valid ids are fields of the record; all other headers, and wrong values, are dropped."""
+    parent, at = f"00-{'a' * 32}-{'b' * 16}-01", Milliseconds(TIME)
+    ids = [("request-id", b"abc-12345"), ("traceparent", parent.encode())]
+    (record,) = read(batch(0, [(b"k", b"v")], headers=ids))
+    assert record == RecordOfRequest(Offset(0), at, b"k", b"v", "abc-12345", parent)
+    for wrong in (b"x" * MIB, b"a b c d e f", b"\xff" * 20):
+        (record,) = read(batch(0, [(b"k", b"v")], headers=[("request-id", wrong)]))
+        assert record == RecordWithoutHeaders(Offset(0), at, b"k", b"v")

@@ -4,7 +4,8 @@ import { afterEach, test } from "node:test";
 
 import { CommandRejected } from "../../src/im-timeline.js";
 import {
-  Proxy, clientOf, clientWithFile, closeAll, newConversation, newFile, outcome, textsOf, until,
+  Proxy, clientOf, clientWithFile, closeAll, newConversation, newFile, outcome, storedHead, textsOf,
+  until,
 } from "./support.js";
 
 afterEach(closeAll);
@@ -68,6 +69,16 @@ test("two devices of one person stay in step, also over a broken connection", as
   for (const device of [phone, desk]) {
     await until(() => device.unread(conv) === 1, "one unread message");
   }
+  const mutedUntil = (device) => device.conversations()[0].mutedUntil;
+  await outcome(phone.mute(conv));
+  for (const device of [phone, desk]) {
+    await until(() => mutedUntil(device) > Date.now(), "a mute without an end");
+  }
+  await outcome(desk.mute(conv, 7));
+  for (const device of [phone, desk]) {
+    await until(() => mutedUntil(device) === 7, "the end of the mute");
+  }
+  assert.equal(mutedUntil(ann), 0);
   proxy.cut();
   await outcome(ann.edit(conv, 2, "A"));
   await outcome(ann.recall(conv, 3));
@@ -94,6 +105,7 @@ test("a device reads history that it does not have, and finds messages", async (
   await outcome(ann.createConversation(["bob"], { convId: conv }));
   const texts = Array.from({ length: 25 }, (_, place) => `Nummer ${place} 咖啡馆`);
   for (const text of texts) await outcome(ann.send(conv, text));
+  await until(async () => (await storedHead("ann", conv)) === 26, "stored");
   const late = await clientOf("bob", { deviceId: "late", window: 5 });
   await until(() => late.conversations().some((each) => each.convId === conv), "listed");
   await until(async () => (await late.timeline(conv)).length === 5, "the window");
@@ -121,6 +133,34 @@ test("a person who is not a member learns that the command is rejected", async (
     return error instanceof CommandRejected && error.code === "not_a_member";
   });
   assert.equal(eve.unsent, 0);
+});
+
+test("a device registers and removes its push address", async () => {
+  const old = await clientOf("pia", { deviceId: "old" });
+  const fresh = await clientOf("pia", { deviceId: "new" });
+  const lost = await clientOf("pia", { deviceId: "lost" });
+  const hook = (path) => ({ provider: "webhook", url: `https://hooks.example/${path}` });
+  await old.devices.registerPush({
+    provider: "matrix", gateway: "https://push.example/_matrix/push/v1/notify",
+    app_id: "org.example", pushkey: "k",
+  });
+  await fresh.devices.registerPush(hook("earlier"));
+  await fresh.devices.registerPush(hook("new"));
+  await lost.devices.registerPush(hook("lost"));
+  const ids = async () => (await old.devices.list()).map(({ deviceId }) => deviceId);
+  assert.deepEqual(await ids(), ["lost", "new", "old"]);
+  await lost.close();
+  await old.devices.remove("lost");
+  assert.deepEqual(await ids(), ["new", "old"]);
+  const gone = await clientOf("pia", { deviceId: "gone" });
+  await gone.devices.registerPush({
+    provider: "web_push", endpoint: "https://push.example/send/1",
+    p256dh: await old.devices.pushKey(), auth: "A".repeat(22), // any point of the curve
+  });
+  await gone.devices.removePush();
+  await assert.rejects(old.devices.registerPush({ provider: "webhook", url: "https://127.0.0.1/" }), {
+    kind: "bad-body",
+  });
 });
 
 test("a client with a wrong token ends, and keeps its commands", async () => {

@@ -72,6 +72,15 @@ export async function textsOf(client, convId) {
   return items.filter((each) => each.entry?.content).map((each) => each.entry.content.text);
 }
 
+/** The highest SeqId of a conversation in the store; undefined before the first. */
+export async function storedHead(user, convId) {
+  const response = await fetch(`${ADDRESS}/v1/conversations`, {
+    headers: { authorization: `Bearer ${tokenOf(user)}` },
+  });
+  const { conversations } = await response.json();
+  return conversations.find((each) => each.conv_id === convId)?.head;
+}
+
 let number = 0;
 
 /** An id of a new conversation. */

@@ -46,3 +46,55 @@ test("a gateway that ends is left at once, any other end needs a growing pause",
   assert.ok((await openedWithin(ENDS * 1000, 1012)) >= ENDS);
   assert.ok((await openedWithin(2000, 1011)) < ENDS);
 });
+
+/** A source whose connections begin at once; what it sends over each of them, and the end of the last. */
+function sourceThatTells() {
+  const sockets = [];
+  class Socket extends EventTarget {
+    sent = [];
+
+    constructor() {
+      super();
+      sockets.push(this);
+      setTimeout(() => {
+        this.dispatchEvent(new MessageEvent("message", { data: '{"kind":"begun","next":0}' }));
+      }, 1);
+    }
+
+    send(text) {
+      this.sent.push(JSON.parse(text));
+    }
+
+    close() {
+      this.dispatchEvent(Object.assign(new Event("close"), { code: 1012 }));
+    }
+  }
+  const ending = new AbortController();
+  const http = { socketUrl: () => "ws://gateway", token: async () => "token" };
+  const timelines = { after: async (cursor) => ({ arrived: [], next: cursor, more: false }) };
+  const source = new LiveSource(http, timelines, Socket, ending.signal);
+  return { source, sockets, end: () => ending.abort() };
+}
+
+async function until(isDone) {
+  while (!isDone()) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+test("each connection of a device that nobody looks at says so", async () => {
+  const { source, sockets, end } = sourceThatTells();
+  const away = { kind: "presence", active: false };
+  const here = { kind: "presence", active: true };
+  source.setActive(false); // before the first connection
+  await source.after(0n, 0);
+  await until(() => sockets[0]?.sent.length === 1);
+  sockets[0].close();
+  await until(() => sockets[1]?.sent.length === 1);
+  for (const isActive of [false, true, true, false, true]) source.setActive(isActive);
+  assert.deepEqual(sockets.map(({ sent }) => sent), [[away], [away, here, away, here]]);
+  sockets[1].close();
+  await until(() => sockets.length === 3);
+  source.setActive(false);
+  await until(() => sockets[2].sent.length > 0);
+  assert.deepEqual(sockets[2].sent, [away]);
+  end();
+});

@@ -94,7 +94,7 @@ function actualMembers(module, name) {
 
 const sorted = (map) => [...map].sort(([one], [other]) => (one < other ? -1 : 1));
 
-for (const name of ["im-timeline", "file-storage"]) {
+for (const name of ["im-timeline", "devices", "file-storage"]) {
   test(`the declarations of ${name}.js are those of the module`, async () => {
     const module = await import(new URL(`${name}.js`, SOURCES));
     const described = declared(await declarationsOf(`${name}.d.ts`));

@@ -139,6 +139,18 @@ class LastEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Mute:
+    """The last mute of a conversation by the person.
+
+    The conversation is muted at each time before ``until``, in milliseconds since 1970; 0 after
+    the end of a mute. ``sync_seq`` is the sync SeqId of the record.
+    """
+
+    until: int
+    sync_seq: int
+
+
+@dataclass(frozen=True, slots=True)
 class Period:
     """A range of SeqIds, both included; ``last`` is None for an open range."""
 
@@ -153,7 +165,8 @@ class Conversation:
     ``head`` is the last SeqId that the person may know, ``read`` the person's read mark, and
     ``unread`` the number of messages above the mark. ``periods`` are the person's membership
     periods. Only present members see ``mode`` (``push`` or ``pull``), ``name``, ``metadata`` (a
-    JSON object as text) and ``member_count``. ``active`` is the time of the last entry.
+    JSON object as text) and ``member_count``. ``active`` is the time of the last entry. ``mute``
+    is the person's last mute, None without one.
     """
 
     conv_id: str
@@ -168,6 +181,7 @@ class Conversation:
     member_count: int | None = None
     active: int = 0
     last: LastEntry | None = None
+    mute: Mute | None = None
 
 
 @dataclass(frozen=True, slots=True)

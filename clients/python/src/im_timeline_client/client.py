@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import aiohttp
 
+from im_timeline_client.devices import Devices
 from im_timeline_client.reads import Reads
 from im_timeline_client.session import OUTCOME_SECONDS
 from im_timeline_client.transport import Token
 from im_timeline_client.writes import Writes
 
 
-class Client(Reads, Writes):
+class Client(Reads, Writes, Devices):
     """One person at the gateway. Use it inside of ``async with``. Made by `connect`.
 
     Every method raises `GatewayUnavailable` if the gateway does not answer after some attempts,
     and `RequestRefused` if the gateway refuses the request.
 
-    A method that writes is a command: it waits for its outcome, and has one effect however often
-    it is sent. It also raises `CommandRejected` and `OutcomeUnknown`. A command accepts an own
-    ``client_msg_id``: a UUIDv7 in lower case, above the earlier ones of the conversation and the
-    device. The same id from the same person and device has the same outcome, also in another
-    process.
+    A method that changes a conversation is a command: it waits for its outcome, and has one effect
+    however often it is sent. It also raises `CommandRejected` and `OutcomeUnknown`. A command
+    accepts an own ``client_msg_id``: a UUIDv7 in lower case, above the earlier ones of the
+    conversation and the device. The same id from the same person and device has the same outcome,
+    also in another process.
     """
 
 

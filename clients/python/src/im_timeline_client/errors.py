@@ -5,6 +5,7 @@ ImError
 ├── OutcomeUnknown       a command was sent, and its outcome is not known within the bound
 ├── CommandRejected      the sequencer rejected a command; the command has no effect
 ├── RequestRefused       the gateway refuses a request, and a retry does not help
+│   └── CursorAhead      the cursor is beyond the end of the log, which has lost records
 ├── Trimmed              sync records after the cursor have expired
 ├── UnexpectedAnswer     this version of the client does not know the format of an answer
 ├── InvalidToken         the token does not name a person
@@ -13,7 +14,7 @@ ImError
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from im_timeline_client.commands import Command
@@ -88,6 +89,16 @@ class RequestRefused(ImError):
         self.kind = kind
         self.detail = detail
         self.code = code
+
+
+class CursorAhead(RequestRefused):
+    """The cursor is beyond the end of the log.
+
+    The log has lost the records up to the cursor, because an operator restored a backup, or the
+    cursor is of another deployment. Begin again without a cursor.
+    """
+
+    KIND: Final = "cursor-ahead"
 
 
 class Trimmed(ImError):

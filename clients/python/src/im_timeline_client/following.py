@@ -140,6 +140,21 @@ class Following:
         """Move the cursor forward over records that have expired."""
         self.cursor = max(self.cursor, cursor)
 
+    def go_back(self, heads: Mapping[str, int]) -> None:
+        """Begin again, because the log has lost the records up to the cursor.
+
+        The next entries take the SeqIds of lost entries, so they are shown as well.
+
+        Args:
+            heads: The heads of all conversations of the person.
+        """
+        self.cursor = -1
+        self._places = {
+            conv_id: _Place(min(place.through, heads[conv_id]), heads[conv_id])
+            for conv_id, place in self._places.items()
+            if conv_id in heads
+        }
+
     def note_pushed_heads(self, heads: Mapping[str, int]) -> bool:
         """Note pushed heads; return whether all these conversations are known."""
         for conv_id in heads.keys() & self._places.keys():

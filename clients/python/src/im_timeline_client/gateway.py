@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from typing import Final, TypeVar
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final, TypeVar
 
 import aiohttp
 
@@ -57,6 +57,13 @@ class Gateway:
         if answer.status == 202:  # noqa: PLR2004 - "Accepted"
             return None
         return decoded(route.answer, parsed(answer.body))
+
+    async def change(
+        self, route: Route[Any], path: str, body: Mapping[str, object] | None = None
+    ) -> None:
+        """Send a request that changes something and may be repeated; its answer does not count."""
+        content = None if body is None else json.dumps(body, ensure_ascii=False).encode()
+        await self.http.send(route.method, path, body=content)
 
     async def conversations(self, order: str = "id") -> AsyncIterator[Conversation]:
         """Yield all conversations of the person, page by page."""

@@ -24,7 +24,7 @@ from typing import Final
 
 from im_timeline_client.answers import Item
 from im_timeline_client.backoff import pauses
-from im_timeline_client.errors import GatewayUnavailable, Trimmed
+from im_timeline_client.errors import CursorAhead, GatewayUnavailable, Trimmed
 from im_timeline_client.following import Batch, Following
 from im_timeline_client.gateway import Gateway
 from im_timeline_client.live_records import LiveMessage, LiveRecords
@@ -79,7 +79,10 @@ class Items(AsyncIterator[Item]):
         self._cursor = -1
         """The cursor before the items that are ready."""
         self._is_closed = False
+        self._is_active = True
         self._has_missed = since is not None
+        self._has_lost = False
+        """Whether the cursor is beyond the end of the log."""
         self._must_read_heads = True
         self._are_heads_pushed = False
         self._heads_at = self._heard_at = time.monotonic()
@@ -121,6 +124,17 @@ class Items(AsyncIterator[Item]):
             following.note_listed(listed, everything=False)
             self._following, self._cursor = following, end.next
 
+    async def set_active(self, *, is_active: bool) -> None:
+        """Say whether the person looks at this device.
+
+        An iteration begins as active. A person without an active connection gets push
+        notifications, so a program that follows for its user in the background says that it is
+        not active.
+        """
+        self._is_active = is_active
+        if self._source is not None:
+            await self._source.set_active(is_active=is_active)
+
     async def aclose(self) -> None:
         """End the iteration, and close its connection. May be called again."""
         self._is_closed = True
@@ -134,6 +148,9 @@ class Items(AsyncIterator[Item]):
             await self.begin()
             assert self._following is not None  # noqa: S101 - `begin` sets it
             await self._step(self._following)
+        except CursorAhead:
+            log.warning("the log has lost records: the iteration goes back to its present end")
+            self._has_lost = True
         except Trimmed as trimmed:
             log.warning("the sync timeline was trimmed; the heads of all conversations are read")
             assert self._following is not None  # noqa: S101 - only a step raises `Trimmed`
@@ -143,9 +160,18 @@ class Items(AsyncIterator[Item]):
             self._has_missed = self._following is not None
             await self._pause_after(failure)
 
+    async def _go_back(self, following: Following) -> None:
+        """Continue behind the last entries that still exist."""
+        listed = [each async for each in self._gateway.conversations()]
+        following.go_back({each.conv_id: each.head for each in listed})
+        self._has_lost, self._has_missed = False, True
+
     async def _step(self, following: Following) -> None:
+        if self._has_lost:
+            await self._go_back(following)
         if self._source is None:
             self._source = LiveSource(LiveRecords(self._gateway), following.cursor)
+            await self._source.set_active(is_active=self._is_active)
         self._cursor = following.cursor
         batch = await self._source.after(following.cursor, self._wait(following))
         self._ready += following.apply(batch)

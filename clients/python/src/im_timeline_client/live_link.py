@@ -22,6 +22,9 @@ QUEUED_MESSAGES: Final = 8
 BEGIN_SECONDS: Final = 10.0
 """Timeout of the first message; the gateway waits for its store."""
 
+SEND_SECONDS: Final = 10.0
+"""Timeout of a text to the gateway."""
+
 TAKEN_SECONDS: Final = 60.0
 """How long the queue may stay full until the connection ends."""
 
@@ -105,6 +108,12 @@ class LiveLink(Generic[MessageT]):
                 if message is None:
                     raise LinkOver
         return message
+
+    async def tell(self, text: str) -> None:
+        """Send a text. A connection that does not take the text ends by itself."""
+        with suppress(aiohttp.ClientError, ConnectionError, TimeoutError):
+            async with asyncio.timeout(SEND_SECONDS):
+                await self._socket.send_str(text)
 
     async def close(self) -> None:
         """End the connection, within a bound. May be called again."""

@@ -14,6 +14,7 @@ This changes the latency only, not what a reader receives in the end:
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import random
 import time
@@ -109,6 +110,7 @@ class LiveSource(Generic[MessageT, BatchT]):
         self._cursor = cursor
         self._link: LiveLink[MessageT] | None = None
         self._holder: asyncio.Task[None] | None = None
+        self._is_active = True
 
     async def after(self, cursor: int, wait: float = 0.0) -> BatchT:
         """Return the next pushed batch, or a polled page while there is no connection.
@@ -136,6 +138,13 @@ class LiveSource(Generic[MessageT, BatchT]):
         except LinkOver:
             self._link = None
             return await self._timeline.poll(cursor, 0.0)
+
+    async def set_active(self, *, is_active: bool) -> None:
+        """Tell the gateway, now and at each later connection, whether the person looks at it."""
+        if is_active != self._is_active:
+            self._is_active = is_active
+            if self._link is not None:
+                await self._link.tell(_presence(is_active=is_active))
 
     async def aclose(self) -> None:
         """Close the connection. May be called again."""
@@ -203,3 +212,9 @@ class LiveSource(Generic[MessageT, BatchT]):
         if not self._timeline.is_begin(first):
             raise GatewayUnavailable("the live connection begins with something else")
         self._link = link
+        if not self._is_active:  # a connection begins as active
+            await link.tell(_presence(is_active=False))
+
+
+def _presence(*, is_active: bool) -> str:
+    return json.dumps({"kind": "presence", "active": is_active})

@@ -115,6 +115,7 @@ class Reads(Session):
 
         Raises:
             Trimmed: Records after the cursor have expired.
+            CursorAhead: The log has lost the records up to the cursor: begin again with -1.
         """
         while True:
             page = await self._open().sync(after)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any, Final, Generic, TypeVar
 from urllib.parse import quote
 
@@ -16,6 +17,7 @@ from im_timeline_client.answers import (
     SyncEnd,
     SyncPage,
 )
+from im_timeline_client.device_answers import DeviceShown, DevicesShown, PushOffered
 
 T = TypeVar("T")
 
@@ -25,7 +27,10 @@ LIVE: Final = "/v1/live"
 
 @dataclass(frozen=True, slots=True)
 class Route(Generic[T]):
-    """One route: a method, a path with places in braces, and the type of the answer."""
+    """One route: a method, a path with places in braces, and the type of the answer.
+
+    The type of an answer without a body is ``NoneType``.
+    """
 
     method: str
     path: str
@@ -52,14 +57,26 @@ SEND: Final = Route("POST", _CONVERSATION + "/messages", Outcome)
 EDIT: Final = Route("PUT", _MESSAGE, Outcome)
 RECALL: Final = Route("DELETE", _MESSAGE, Outcome)
 MARK_READ: Final = Route("PUT", _CONVERSATION + "/read", Outcome)
+MUTE: Final = Route("PUT", _CONVERSATION + "/mute", Outcome)
+UNMUTE: Final = Route("DELETE", _CONVERSATION + "/mute", Outcome)
 ADD_MEMBERS: Final = Route("POST", _CONVERSATION + "/members", Outcome)
 REMOVE_MEMBER: Final = Route("DELETE", _CONVERSATION + "/members/{user}", Outcome)
 LEAVE: Final = Route("POST", _CONVERSATION + "/leave", Outcome)
 TRANSFER: Final = Route("PUT", _CONVERSATION + "/owner", Outcome)
 DESCRIBE: Final = Route("PUT", _CONVERSATION + "/description", Outcome)
 
+_DEVICE: Final = "/v1/devices/{id}"
+
+DEVICES: Final = Route("GET", "/v1/devices", DevicesShown)
+REGISTER_DEVICE: Final = Route("POST", "/v1/devices", DeviceShown)
+REMOVE_DEVICE: Final = Route("DELETE", _DEVICE, NoneType)
+PUSH: Final = Route("GET", "/v1/push", PushOffered)
+REGISTER_PUSH: Final = Route("PUT", _DEVICE + "/push", NoneType)
+REMOVE_PUSH: Final = Route("DELETE", _DEVICE + "/push", NoneType)
+
 ROUTES: Final[tuple[Route[Any], ...]] = (
     CONVERSATIONS, MEMBERS, HISTORY, SEARCH, SYNC, SYNC_END, CREATE, DIRECT, SEND, EDIT, RECALL,
-    MARK_READ, ADD_MEMBERS, REMOVE_MEMBER, LEAVE, TRANSFER, DESCRIBE,
+    MARK_READ, MUTE, UNMUTE, ADD_MEMBERS, REMOVE_MEMBER, LEAVE, TRANSFER, DESCRIBE,
+    DEVICES, REGISTER_DEVICE, REMOVE_DEVICE, PUSH, REGISTER_PUSH, REMOVE_PUSH,
 )  # fmt: skip
 """All routes except the live connection."""

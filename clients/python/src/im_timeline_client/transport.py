@@ -17,6 +17,7 @@ from im_timeline_client.backoff import pauses
 from im_timeline_client.decoding import parsed
 from im_timeline_client.errors import (
     ClientClosed,
+    CursorAhead,
     GatewayUnavailable,
     ImError,
     RequestRefused,
@@ -195,6 +196,8 @@ def _failure(address: str, status: int, retry_after: str, content: bytes) -> ImE
         case {"cursor": int(cursor), "oldest": int(oldest)} if status == _GONE:
             return Trimmed(cursor, oldest)
     kind = str(problem.get("type", "http")).removeprefix(_PROBLEM)
+    if kind == CursorAhead.KIND:
+        return CursorAhead(status, kind, detail)
     code = problem.get("code")
     return RequestRefused(status, kind, detail, code if isinstance(code, str) else None)
 

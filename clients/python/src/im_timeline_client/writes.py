@@ -104,6 +104,24 @@ class Writes(Session):
         path = routes.MARK_READ.at(id=conv_id)
         return await self._command(routes.MARK_READ, path, conv_id, client_msg_id, seq=seq)
 
+    async def mute(
+        self, conv_id: str, until: int | None = None, *, client_msg_id: str | None = None
+    ) -> Outcome:
+        """Mute a conversation on all devices of the person: no notifications.
+
+        Args:
+            conv_id: The conversation.
+            until: The end of the mute, in milliseconds since 1970. None: until `unmute`.
+            client_msg_id: See `Client`.
+        """
+        path = routes.MUTE.at(id=conv_id)
+        return await self._command(routes.MUTE, path, conv_id, client_msg_id, until=until)
+
+    async def unmute(self, conv_id: str, *, client_msg_id: str | None = None) -> Outcome:
+        """End the mute of a conversation."""
+        path = routes.UNMUTE.at(id=conv_id)
+        return await self._command(routes.UNMUTE, path, conv_id, client_msg_id)
+
     async def add_members(
         self, conv_id: str, members: Iterable[str], *, client_msg_id: str | None = None
     ) -> Outcome:

@@ -41,6 +41,28 @@ globalThis.localStorage = { getItem: () => "en" };
 await import("../../../../gateway/page/pipeline-words.js");
 const { FlowView } = await import("../../../../gateway/page/flow-view.js");
 
+test("only the lines to cards of the deployment's stages are drawn", () => {
+  const element = new Element();
+  const view = new FlowView(element, ["sequencer", "sink-message", "sink-push", "webhooks"]);
+  const stage = (name) => {
+    return { name, counts: {}, rate: 1, lag: 0, delay_ms: 5, state: "ok", processes: 1 };
+  };
+  const draw = (...names) => view.draw({
+    stages: names.map(stage),
+    servers: { status: "ok", kafka: "up", cassandra: "up", elasticsearch: "up" },
+    gateway: { connections: 1, waiting: 0, rate: 1 },
+  }, []);
+  const linesToSinks = () => element.children[3].children[0].children.length / 2;
+  draw("sequencer", "sink-message");
+  assert.equal(linesToSinks(), 1);
+  assert.match(element.text, /Webhooks/);
+  draw("sequencer", "sink-message", "sink-push", "webhooks");
+  assert.equal(linesToSinks(), 3);
+  const [drawn] = element.children[3].children;
+  draw("sequencer", "sink-message", "sink-push", "webhooks");
+  assert.equal(element.children[3].children[0], drawn);
+});
+
 test("a stage and a count that the page does not know are shown with their names", () => {
   const element = new Element();
   const view = new FlowView(element, ["sequencer", "sink-message"]);

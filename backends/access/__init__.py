@@ -1,0 +1,1 @@
+"""TLS of clients, shared by the clients of all servers."""

@@ -1,0 +1,1 @@
+"""Metrics, liveness and readiness of one process, at the operators' address."""

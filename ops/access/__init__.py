@@ -1,0 +1,1 @@
+"""The least permissions of each role, on each of the three servers."""

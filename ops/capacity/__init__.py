@@ -1,0 +1,1 @@
+"""How many processes and machines a workload needs: a pure model of measured costs."""

@@ -1,0 +1,1 @@
+"""`im explain`: why a person did or did not get a message."""

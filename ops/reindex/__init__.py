@@ -1,0 +1,1 @@
+"""`im reindex`: build the search index again from the log while searches go on."""

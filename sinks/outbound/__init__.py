@@ -1,0 +1,1 @@
+"""Requests to HTTP servers that do not belong to the deployment."""

@@ -1,0 +1,1 @@
+"""Tests of the image, of the compose file and of the manifests of Kubernetes."""
