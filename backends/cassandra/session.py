@@ -88,6 +88,10 @@ def cassandra_session(
         # A busy node needs more than the driver's 2 s to list the nodes and the schema.
         control_connection_timeout=connect_seconds,
         compression=False,  # costs more than it saves near the server
+        # By default, each session reads the schema of the whole cluster, and again after each
+        # change of any keyspace. `read_replication` reads what routing needs.
+        schema_metadata_enabled=False,
+        schema_event_refresh_window=-1,
         **security_options(settings),
     )
     try:
@@ -96,6 +100,18 @@ def cassandra_session(
         raise not_permitted(error) from error
     finally:
         cluster.shutdown()
+
+
+def read_replication(session: Session, settings: Settings) -> None:
+    """Reads the replication of the deployment's keyspace, if the keyspace exists.
+
+    The session then sends each request to a node that has the rows. Without it, any node of the
+    data center gets the request, and passes it on.
+
+    Raises:
+        cassandra.DriverException: The server does not answer.
+    """
+    session.cluster.refresh_keyspace_metadata(settings.keyspace, max_schema_agreement_wait=0)
 
 
 def session_trouble(session: Session) -> str | None:
@@ -165,6 +181,7 @@ def _connect(cluster: Cluster, settings: Settings) -> Session:
     logger.setLevel(logging.CRITICAL)
     try:
         session = cluster.connect()
+        read_replication(session, settings)
     except DRIVER_ERRORS as error:
         raise _failure(settings, error) from error
     finally:

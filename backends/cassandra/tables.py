@@ -83,6 +83,7 @@ from typing import Final
 
 from cassandra.cluster import Session
 
+from backends.cassandra.session import read_replication
 from backends.cassandra.table_checks import Table, check_tables, found_tables, table_of
 from schemas.errors import ConfigurationError
 from schemas.lifetime import retention_times
@@ -182,6 +183,7 @@ def create_tables(session: Session, settings: Settings) -> None:
     """
     if not _has_keyspace(session, settings):
         session.execute(keyspace_statement(settings))
+        read_replication(session, settings)
     _check_copies(session, settings)
     use_keyspace(session, settings)
     ttl = retention_times(settings.sync_lifetime).ttl

@@ -74,6 +74,29 @@ def earlier(servers: Servers) -> Iterator[tuple[Session, Settings]]:
         session.execute(f"DROP KEYSPACE {settings.keyspace}", timeout=60)
 
 
+def replicas(session: Session, settings: Settings) -> list[str]:
+    """The addresses of the nodes that have a row, as the routing of the driver computes them."""
+    found = session.cluster.metadata.get_replicas(settings.keyspace, b"key")
+    return [host.address for host in found]
+
+
+def test_a_session_knows_its_own_keyspace_alone(servers: Servers) -> None:
+    """Each session routes by the replicas of its rows, and reads no schema of other keyspaces.
+
+    So do the session that creates the keyspace, and one that begins later.
+    """
+    settings = servers.settings()
+    node = settings.cassandra_contact_points[0][0]
+    with cassandra_session(settings) as creator:
+        assert replicas(creator, settings) == []
+        create_tables(creator, settings)
+        assert replicas(creator, settings) == [node]
+        with cassandra_session(settings) as later:
+            assert replicas(later, settings) == [node]
+            assert set(later.cluster.metadata.keyspaces) == {settings.keyspace}
+        creator.execute(f"DROP KEYSPACE {settings.keyspace}", timeout=60)
+
+
 async def test_tables_without_a_history_rule_receive_the_column(
     earlier: tuple[Session, Settings],
 ) -> None:
