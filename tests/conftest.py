@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import settings
 from xdist.remote import Producer
@@ -37,6 +39,14 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 @pytest.fixture(scope="session")
-def servers(request: pytest.FixtureRequest) -> Servers:
-    """Running Kafka, Cassandra and Elasticsearch; each `Servers.settings` is a fresh namespace."""
+def shared_servers(request: pytest.FixtureRequest) -> Servers:
+    """Running Kafka, Cassandra and Elasticsearch, for deployments of several files."""
     return shared.ask(request.config)
+
+
+@pytest.fixture(scope="module")
+def servers(shared_servers: Servers) -> Iterator[Servers]:
+    """The same servers, for the deployments of one file."""
+    own = Servers(shared_servers.home, shared_servers.addresses)
+    yield own
+    own.delete_topics()

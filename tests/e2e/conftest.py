@@ -26,11 +26,11 @@ WINDOW: Final = 20
 OPERATOR: Final = "operator"
 
 
-@pytest.fixture(scope="session")
-def deployment(servers: Servers) -> Iterator[tuple[Settings, Settings]]:
+@pytest.fixture(scope="package")
+def deployment(shared_servers: Servers) -> Iterator[tuple[Settings, Settings]]:
     """A running pipeline with low limits, and a second gateway with the policy ``window``."""
     first, second, page = free_ports(3)
-    settings = servers.settings(
+    settings = shared_servers.settings(
         partitions=2, sync_partitions=2, push_limit=4, push_again_below=4,
         # The tests write faster than people do.
         http_commands_per_second=1_000,

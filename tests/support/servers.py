@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from backends.kafka.clients import admin_client
 from backends.processes.file_lock import file_lock
 from devstack.ports import free_ports
 from devstack.servers import all_servers
@@ -36,6 +37,7 @@ keyspaces. Without the flush a keyspace costs 28 % less processor time; the comm
 the change, so a killed server restores it.
 """
 
+_DELETE_SECONDS: Final = 60.0
 _ADDRESSES: Final = ("kafka_bootstrap", "cassandra_hosts", "elasticsearch_url")
 
 
@@ -50,14 +52,31 @@ class Servers:
     def __init__(self, home: Path, addresses: dict[str, str]) -> None:
         self.home = home
         self.addresses = addresses
+        self._namespaces: set[str] = set()
 
     def settings(self, **overrides: Any) -> Settings:
         """Settings of a deployment on these servers, with a fresh random namespace."""
         own = {
             "namespace": f"t-{secrets.token_hex(4)}", "home": self.home,
+            "partitions": 2, "sync_partitions": 2,  # few tests need more; each costs time
             "push_notifications": False,  # few tests run the push stage
         }  # fmt: skip
-        return Settings.model_validate(own | self.addresses | overrides)
+        made = Settings.model_validate(own | self.addresses | overrides)
+        self._namespaces.add(made.namespace)
+        return made
+
+    def delete_topics(self) -> None:
+        """Deletes the topics of all deployments of `settings`.
+
+        The clients of later tests list all topics, so the topics of ended tests cost time.
+        Keyspaces and indices remain until the servers end: Cassandra drops a keyspace more
+        slowly than it creates one.
+        """
+        admin = admin_client(Settings.model_validate(self.addresses))
+        listed = admin.list_topics(timeout=_DELETE_SECONDS).topics
+        topics = [topic for topic in listed if topic.partition(".")[0] in self._namespaces]
+        for deleted in admin.delete_topics(topics).values() if topics else ():
+            deleted.result(_DELETE_SECONDS)
 
 
 def given_servers() -> Servers | None:
