@@ -1,6 +1,9 @@
 # `make` lists the targets. PYTHON=… names the interpreter to use, 3.11 or newer.
 
 .DEFAULT_GOAL := help
+# A process starts a third faster from compiled modules, which some containers switch off.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help venv run test test-fast lint format bench schemas lock clean
 
 VENV := .venv

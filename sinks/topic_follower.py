@@ -18,7 +18,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient
 
-from backends.kafka.clients import admin_client, consumer_config
+from backends.kafka.clients import LASTING_READER, admin_client, consumer_config
 from backends.kafka.partition_ends import written_ends
 from schemas.errors import ServerUnavailable, TransientFailure
 from schemas.number_types import Offset
@@ -140,10 +140,14 @@ def followed_topic(
         TransientFailure: The broker does not answer a request for offsets.
     """
     name, subject = settings.topic(topic), topic.spec.suffix
-    config = consumer_config(settings, settings.group(subject)) | {
-        "enable.partition.eof": True,
-        "queued.max.messages.kbytes": _FETCHED_AHEAD_KIB,
-    }
+    config = (
+        consumer_config(settings, settings.group(subject))
+        | LASTING_READER
+        | {
+            "enable.partition.eof": True,
+            "queued.max.messages.kbytes": _FETCHED_AHEAD_KIB,
+        }
+    )
     with closing(Consumer(config)) as consumer:
         try:
             partitions = consumer.list_topics(name, BROKER_SECONDS).topics[name].partitions

@@ -27,7 +27,7 @@ from typing import Final
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as Place
 
-from backends.kafka.clients import consumer_config
+from backends.kafka.clients import LASTING_READER, consumer_config
 from backends.kafka.kafka_security import is_refusal
 from backends.kafka.topic_reading import gulp
 from backends.processes.watchdog import NoGroup, Vitals, Watchdog
@@ -124,11 +124,11 @@ class LogTail:
         self._vitals.beat(1, has_moved=True)
 
     def _consumer(self) -> Consumer:
-        config = consumer_config(self._settings, self._settings.group("gateway")) | {
+        own = LASTING_READER | {
             "auto.offset.reset": "error",  # `_follow` begins again, and readers poll meanwhile
             "fetch.queue.backoff.ms": 10,  # a full queue delays the next fetch by 1 s by default
         }
-        return Consumer(config)
+        return Consumer(consumer_config(self._settings, self._settings.group("gateway")) | own)
 
     def _follow(self, consumer: Consumer) -> None:
         """Reads until `stop` is called.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Any, Final
 
 from playwright.sync_api import APIRequestContext, Browser, BrowserContext, Page, expect
@@ -11,6 +12,7 @@ from playwright.sync_api import APIRequestContext, Browser, BrowserContext, Page
 from gateway.http.tokens import issue_token
 from schemas.settings import Settings
 from tests.support.chromium import PATIENCE_MS
+from tests.support.processes import wait_until
 
 WIDE: Final = {"width": 1100, "height": 720}
 
@@ -38,11 +40,20 @@ class Talk:
         return issue_token(self._settings, user, timedelta(minutes=30))
 
     def write(self, user: str, method: str, path: str, **body: Any) -> dict[str, Any]:
-        """A command of a person, and its outcome."""
+        """A command of a person, and its outcome, however long the sequencer needs."""
         headers = {"Authorization": f"Bearer {self.token(user)}"}
         answer = self._http.fetch(self.base + path, method=method, data=body, headers=headers)
         assert answer.ok, answer.text()
         written: dict[str, Any] = answer.json()
+        if answer.status != HTTPStatus.ACCEPTED:
+            return written
+        status = self.base + answer.headers["location"]
+
+        def is_sequenced() -> bool:
+            written.update(self._http.get(status, headers=headers).json())
+            return written.get("state") == "sequenced"
+
+        wait_until(is_sequenced, f"{path} is sequenced")
         return written
 
     def conversation(self, name: str, owner: str, *members: str) -> str:
