@@ -14,7 +14,7 @@ export class SearchView {
   #query = byId("query");
   #hits = byId("hits");
   #timer;
-  #asked = "";
+  #asks = 0;
 
   constructor(client, open, titleOf) {
     Object.assign(this, { terms: [] });
@@ -47,23 +47,24 @@ export class SearchView {
 
   async #ask() {
     const query = this.#query.value.trim();
-    this.#asked = query;
+    this.#asks += 1;
     this.terms = termsOf(query);
     this.#showHits(query !== "");
     this.#hits.replaceChildren();
-    if (query !== "") await this.#read(query, undefined);
+    if (query !== "") await this.#read(query, undefined, this.#asks);
   }
 
-  async #read(query, cursor) {
+  /** Show a page of hits, unless somebody searched again meanwhile, by the same query or another. */
+  async #read(query, cursor, ask) {
     let page;
     try {
       page = await this.#client.search(query, { limit: HITS, cursor });
     } catch {
-      if (query === this.#asked) this.#tell(word("searchFailed"));
+      if (ask === this.#asks) this.#tell(word("searchFailed"));
       return;
     }
     const rows = await Promise.all(page.hits.map((hit) => this.#row(hit)));
-    if (query !== this.#asked) return; // a later query was typed
+    if (ask !== this.#asks) return;
     this.#hits.querySelector(".more")?.remove();
     this.#hits.append(...rows);
     if (page.next !== null) this.#hits.append(this.#more(query, page.next));
@@ -86,7 +87,10 @@ export class SearchView {
   #more(query, cursor) {
     return make("button", {
       type: "button", className: "more quiet", textContent: word("more"),
-      onclick: () => void this.#read(query, cursor),
+      onclick: ({ target }) => {
+        target.disabled = true; // a second click would show the same hits twice
+        void this.#read(query, cursor, this.#asks);
+      },
     });
   }
 

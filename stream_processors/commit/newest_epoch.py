@@ -10,7 +10,7 @@ from typing import Final
 
 from confluent_kafka import KafkaException
 
-from backends.kafka.clients import REQUEST_SECONDS
+from backends.kafka.clients import LASTING_READER, REQUEST_SECONDS
 from backends.kafka.epoch_log import EpochLog
 from backends.kafka.topic_reading import assigned_consumer
 from schemas.errors import ServerUnavailable
@@ -41,7 +41,7 @@ class NewestEpoch:
         threading.Thread(target=self._run, name="newest-epoch", daemon=True).start()
 
     def _run(self) -> None:
-        consumer = assigned_consumer(self._settings, "epochs")
+        consumer = assigned_consumer(self._settings, "epochs", LASTING_READER)
         followed = EpochLog(self._settings, consumer)
         while True:
             try:

@@ -16,7 +16,7 @@ from schemas.settings import Settings
 from tests.conftest import Servers
 from tests.support.chromium import PATIENCE_MS, chromium
 from tests.support.gateway import SECRET
-from tests.support.pipeline import prepare, sinks
+from tests.support.pipeline import assigned_members, prepare, sinks
 from tests.support.processes import running, wait_until
 from tests.support.readiness import is_ready
 from tests.support.talk import Talk
@@ -32,6 +32,7 @@ def deployment(shared_servers: Servers) -> Iterator[tuple[Settings, Settings]]:
     first, second, page = free_ports(3)
     settings = shared_servers.settings(
         partitions=2, sync_partitions=2, push_limit=4, push_again_below=4,
+        write_wait="PT8S",  # on a busy machine, few commands are answered with 202
         # The tests write faster than people do.
         http_commands_per_second=1_000,
         http_conversation_commands_per_second=1_000,
@@ -49,6 +50,7 @@ def deployment(shared_servers: Servers) -> Iterator[tuple[Settings, Settings]]:
             stack.enter_context(running(each, "gateway"))
         for each in (settings, other):
             wait_until(partial(is_ready, each), "the gateway is ready")
+        wait_until(lambda: assigned_members(settings, "sequencer") > 0, "there is a sequencer")
         yield settings, other
 
 

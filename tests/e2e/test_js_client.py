@@ -21,7 +21,7 @@ from tests.support.topics import read_all
 
 pytestmark = pytest.mark.servers
 
-SECONDS: Final = 300.0
+SECONDS: Final = 600.0
 ROUNDS: Final = 4
 GROUP: Final = "the group"
 SCENARIOS: Final = CLIENT / "test" / "e2e"

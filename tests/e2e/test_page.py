@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +29,12 @@ NOTES: Final = (
 )
 ATTEMPTS: Final = 5
 """Attempts of the client for one request."""
+
+KEEP_FOUND: Final = """() => {
+  const set = setTimeout;
+  window.setTimeout = (call, ms, ...given) => (ms === 2500 ? 0 : set(call, ms, ...given));
+}"""
+"""The message of a hit stays marked: a busy test may look at it after the usual 2.5 s."""
 
 NARROW: Final = {"width": 390, "height": 780}
 _SCREENSHOTS: Final = os.environ.get("TEST_SCREENSHOTS")
@@ -147,6 +154,7 @@ def test_history_and_search(talk: Talk) -> None:
     for number in range(260):
         talk.say(chat, "bob", f"Note {number}: {NOTES[number % len(NOTES)]}")
     page = talk.window(ALICE, talk.profile())
+    expect(row(page, chat)).to_contain_text("Note 259:")
     row(page, chat).click()
     expect(message(page, "Note 259:")).to_be_visible()
     expect(message(page, "Note 100:")).to_have_count(0)
@@ -165,17 +173,18 @@ def test_history_and_search(talk: Talk) -> None:
     other = talk.window(ALICE, talk.profile())
     query = other.locator("#query")
 
-    def is_found() -> bool:
-        query.fill("")
-        query.fill('"Note 7" 咖啡')
-        query.press("Enter")
-        other.wait_for_timeout(500)
+    def is_found(text: str) -> bool:
+        query.fill(text)
+        query.press("Enter")  # empties the list of hits
+        other.locator("#hits > *").first.wait_for(timeout=180_000)  # an answer fills it
         return other.locator(".hit").count() == 1
 
-    wait_until(is_found, "the message is indexed")
+    for text in ('"Note 259" 咖啡', '"Note 7" 咖啡'):  # the newest of these notes: all are indexed
+        wait_until(partial(is_found, text), f"{text} is indexed")
     hit = other.locator(".hit")
     assert hit.locator("mark").all_text_contents() == ["Note 7", "咖啡"]
     query.press("ArrowDown")
+    other.evaluate(KEEP_FOUND)
     other.keyboard.press("Enter")
     found = other.locator("#messages .found")
     expect(found).to_contain_text("Note 7:")
@@ -259,9 +268,13 @@ def test_a_sent_message_remains_visible_until_its_entry_arrives(talk: Talk) -> N
     expect(page.locator("#title")).to_have_text("dora")
     link.hold()
     page.locator("#text").fill("wait for me")
-    with page.expect_response(lambda each: each.request.method == "POST") as response:
+    # A busy gateway may answer with 202, or with a refusal, after which the page repeats.
+    with page.expect_response(
+        lambda each: (
+            each.request.method == "POST" and "/messages" in each.url and each.status in {201, 202}
+        )
+    ):
         page.locator("#text").press("Enter")
-    assert response.value.status == 201
     # The page draws once a frame: the second frame shows what the response has changed.
     page.evaluate("new Promise((end) => requestAnimationFrame(() => requestAnimationFrame(end)))")
     assert message(page, "wait for me").is_visible()
@@ -336,13 +349,16 @@ def test_a_mute_reaches_the_other_devices_of_the_person(talk: Talk) -> None:
     row(second, chat).click()
     expect(second.locator("#mute")).to_have_attribute("aria-checked", "true")
     quiet = talk.conversation("Quiet", ALICE, "zoe")
-    row(second, quiet).click()
-    expect(second.locator("#mute")).to_have_attribute("aria-checked", "false")
+    for page in (first, second):  # a window that shows the muted conversation would read it
+        row(page, quiet).click()
+        expect(page.locator("#mute")).to_have_attribute("aria-checked", "false")
     talk.say(chat, ALICE, "louder")
     expect(row(second, chat).locator(".badge.muted")).to_have_text("1")
     expect(second).to_have_title("im-timeline")
     expect(alice.locator("#mute")).to_have_attribute("aria-checked", "false")
-    row(second, chat).click()
+    for page in (first, second):
+        row(page, chat).click()
+        expect(page.locator("#mute")).to_have_attribute("aria-checked", "true")
     second.locator("#mute").click()
     expect(first.locator("#mute")).to_have_attribute("aria-checked", "false")
 

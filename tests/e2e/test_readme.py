@@ -26,6 +26,7 @@ from tests.support.command import IM
 from tests.support.node import node
 from tests.support.processes import ROOT, environment, wait_until
 from tests.support.readme import program
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
 
@@ -155,9 +156,13 @@ async def test_the_program_for_node(settings: Settings, tmp_path: Path) -> None:
                 printed, _ = await process.communicate(b"yes\n")
             assert process.returncode == 0
             assert printed in {b"", b"readme #3  reader: yes\n"}  # it may end before its message
-        found = [item async for item in writer.history("readme", newest_first=True)]
-        assert found[0].entry is not None
-        assert found[0].entry.text == "yes"
+
+        async def is_stored() -> bool:
+            """Whether the store has the message; it may have it later than the sequencer."""
+            found = [item async for item in writer.history("readme", newest_first=True)]
+            return found[0].entry is not None and found[0].entry.text == "yes"
+
+        await until(is_stored, SECONDS)
 
 
 @contextmanager

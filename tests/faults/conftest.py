@@ -23,5 +23,5 @@ def stack(started_stack: Stack) -> Stack:
     for name in started_stack.servers:
         started_stack.start(name)
     for name in started_stack.servers:
-        started_stack.await_ready(name)
+        started_stack.await_ready(name, seconds=300)
     return started_stack

@@ -108,7 +108,7 @@ def test_clients_continue_after_a_restart_of_the_broker(stack: Stack, tmp_path: 
         with pytest.raises(NotYet):
             publisher.flush(0.5)
         stack.start("kafka")
-        stack.await_ready("kafka")
+        stack.await_ready("kafka", seconds=300)
         publisher.flush(PATIENCE)
         assert publisher.counts()[ReceiptState.ACCEPTED] == 2 * HALF
         wait_until(lambda: watcher.has_seen(2 * HALF), "the second half is followed")

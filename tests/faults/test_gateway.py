@@ -150,7 +150,7 @@ class WaitingDevices:
 async def restart_kafka(stack: Stack, address: str, http: ClientSession) -> None:
     """Starts the broker, and waits until the gateway follows the log again."""
     await asyncio.to_thread(stack.start, "kafka")
-    await asyncio.to_thread(stack.await_ready, "kafka")
+    await asyncio.to_thread(stack.await_ready, "kafka", seconds=300)
     await until_kafka_is("up", address, http)
 
 
@@ -165,7 +165,7 @@ async def test_waiting_devices_continue_after_the_broker_was_stopped(
     answer to an operator names the trouble while the broker is down.
     """
     monkeypatch.setattr(pace, "_FIRST_READ", 1_000.0)
-    async with ClientSession() as http, gateway(settings) as address, asyncio.timeout(500):
+    async with ClientSession() as http, gateway(settings) as address, asyncio.timeout(800):
         devices = WaitingDevices(settings, http)
         await devices.create()
         devices.wait_for(2)

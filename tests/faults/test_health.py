@@ -56,6 +56,6 @@ def test_without_kafka_a_stage_is_live_and_not_ready(stack: Stack) -> None:
             assert not metrics.has("im_stage_lag_offsets")
 
         stack.start("kafka")
-        stack.await_ready("kafka")
+        stack.await_ready("kafka", seconds=300)
         wait_until(are_ready, "ready again", PATIENCE)
         assert all(process.is_live() for process in processes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +13,15 @@ from schemas.settings import Settings
 from schemas.topics import Topic
 from tests.conftest import Servers
 from tests.support.chat import write_chat
-from tests.support.pipeline import assert_verified, finish, im, im_under_way, prepare, sinks
+from tests.support.pipeline import (
+    assert_verified,
+    assigned_members,
+    finish,
+    im,
+    im_under_way,
+    prepare,
+    sinks,
+)
 from tests.support.processes import running, wait_until
 from tests.support.servers import addresses
 from tests.support.topics import committed, is_caught_up
@@ -20,7 +29,7 @@ from tests.support.topics import committed, is_caught_up
 pytestmark = pytest.mark.servers
 
 LINES = 4_000
-LOAD_SECONDS = 10
+LOAD_SECONDS = 20
 """Duration of a load during which a store is stopped; without this limit the load ends too
 soon.
 """
@@ -62,6 +71,11 @@ def test_a_load_is_complete_after_workers_were_killed(servers: Servers, tmp_path
     assert second["duplicates"] + second["stale"] == second["commands"] == first["commands"]
 
 
+def has_its_partitions(settings: Settings, stage: str) -> bool:
+    """Whether a stage reads all its partitions: it does not begin after a load has ended."""
+    return assigned_members(settings, stage) > 0
+
+
 @pytest.mark.parametrize(
     ("server", "stage"), [("cassandra", "sink-sync"), ("elasticsearch", "sink-search")]
 )
@@ -79,8 +93,13 @@ def test_a_store_that_was_unreachable_during_a_load_is_complete(
     with (
         running(settings, "stream_processors"),
         sinks(settings),
-        im_under_way(settings, "load", chat, "--rate", LINES / LOAD_SECONDS) as loading,
+        ExitStack() as started,
     ):
+        for each in ("sequencer", stage):
+            wait_until(partial(has_its_partitions, settings, each), f"{each} has its partitions")
+        loading = started.enter_context(
+            im_under_way(settings, "load", chat, "--rate", LINES / LOAD_SECONDS)
+        )
         wait_until(lambda: done(settings, stage, topic) > 0, f"{stage} has begun")
         stack.stop(server)
         wait_until(
@@ -92,7 +111,7 @@ def test_a_store_that_was_unreachable_during_a_load_is_complete(
         )
         assert not is_caught_up(settings, stage, topic)
         stack.start(server)
-        stack.await_ready(server)
+        stack.await_ready(server, seconds=300)
         (summary,) = finish(loading)
         assert_verified(settings)
     assert summary["sequenced"] == summary["commands"]

@@ -40,7 +40,7 @@ def test_a_stopped_server_stays_down_until_it_is_started(stack: Stack) -> None:
     assert not stack.servers["kafka"].is_ready()
     assert [process.state for process in stack.supervisor.processes()] == ["STOPPED"]
     stack.start("kafka")
-    stack.await_ready("kafka")
+    stack.await_ready("kafka", seconds=300)
 
 
 def test_a_killed_server_is_restarted(stack: Stack) -> None:
@@ -48,7 +48,7 @@ def test_a_killed_server_is_restarted(stack: Stack) -> None:
     (before,) = stack.supervisor.processes()
     stack.kill("kafka")
     assert poll_until(lambda: stack.supervisor.processes()[0].pid != before.pid, BACK_SECONDS)
-    stack.await_ready("kafka")
+    stack.await_ready("kafka", seconds=300)
 
 
 def test_a_stack_cleans_up_after_a_killed_supervisor(stack: Stack) -> None:

@@ -11,14 +11,12 @@ from typing import Final
 
 import pytest
 
-from backends.kafka.clients import admin_client
-from backends.stages.stage_health import members_if_assigned
 from schemas.records import MessageSent
 from schemas.settings import Settings
 from schemas.topics import Topic
 from tests.conftest import Servers
 from tests.support.commands import growing_group, message
-from tests.support.pipeline import assert_verified, prepare
+from tests.support.pipeline import assert_verified, assigned_members, prepare
 from tests.support.processes import running, wait_until
 from tests.support.topics import is_caught_up, publish, timelines
 
@@ -46,7 +44,7 @@ def talk(settings: Settings, stop: Event) -> int:
 
 def has_members(settings: Settings, stage: str, number: int) -> bool:
     """Whether all partitions of a stage have an owner among this number of processes."""
-    return members_if_assigned(admin_client(settings), settings, stage) == number
+    return assigned_members(settings, stage) == number
 
 
 def test_nothing_is_lost_while_each_stage_is_replaced(servers: Servers) -> None:
@@ -70,10 +68,10 @@ def test_nothing_is_lost_while_each_stage_is_replaced(servers: Servers) -> None:
             processes.enter_context(running(settings, *module))
             wait_until(partial(has_members, settings, stage, 2), f"{stage} has two processes")
             old[stage].terminate()
-            assert old[stage].wait(60) == 0
+            assert old[stage].wait(180) == 0
             wait_until(partial(has_members, settings, stage, 1), f"{stage} has its new process")
         stop.set()
-        number = said.result(60)
+        number = said.result(180)
         wait_until(
             partial(is_caught_up, settings, "sequencer", Topic.MESSAGES), "all is sequenced"
         )

@@ -16,7 +16,7 @@ from schemas.topics import Topic
 from stream_processors.lanes.inbox import ENOUGH
 from tests.conftest import Servers
 from tests.support.commands import growing_group, message
-from tests.support.processes import running, wait_until
+from tests.support.processes import WAIT_SECONDS, running, wait_until
 from tests.support.topics import (
     committed,
     is_caught_up,
@@ -85,7 +85,7 @@ def test_a_full_lane_does_not_stop_another(servers: Servers) -> None:
     of a fetch nor the median of five rounds depends on the speed of the machine.
     """
     settings = servers.settings(partitions=PARTITIONS, sync_partitions=256)
-    create_topics(settings)
+    create_topics(settings, WAIT_SECONDS)
     publish(settings, [big_group(500), *growing_group(2, QUIET)])
     for some in batched(flood(100_000, digits=700)):
         publish(settings, some)

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
@@ -22,6 +23,7 @@ from pydantic import SecretStr
 from backends.kafka.clients import partition_of
 from devstack.ports import free_ports
 from gateway.http.tokens import issue_token
+from gateway.writes.command_ids import CommandIds, new_process_number
 from schemas.asyncapi.document import asyncapi_document
 from schemas.ids import uuid7
 from schemas.recipients import recipients_of
@@ -30,11 +32,11 @@ from schemas.topics import Topic
 from tests.conftest import Servers
 from tests.support.described import assert_message, asyncapi_validator, message_of, operations
 from tests.support.gateway import SECRET
-from tests.support.live_frames import LiveFrames, live_frames
+from tests.support.live_frames import TOO_BUSY, LiveFrames, live_frames
 from tests.support.pipeline import prepare, sinks
 from tests.support.processes import ROOT, running, wait_until
 from tests.support.readiness import is_ready
-from tests.support.topics import publish_raw, read_all
+from tests.support.topics import is_caught_up, publish_raw, read_all
 from tests.support.waiting import until
 from tests.support.writing import WritingPerson
 
@@ -118,14 +120,26 @@ def address(settings: Settings) -> str:
 
 async def write_what_schemathesis_uses(ann: WritingPerson) -> None:
     """The conversations and the device in its configuration, and those of the examples."""
+    ids = CommandIds(new_process_number())
     for conv_id in ("talk", "pulled", "left", "{odd} %2F 陈", "lunch"):
         members = ["bob", "chen", "eve"] if conv_id == "pulled" else ["bob"]
-        made = await ann.create(conv_id, *members)
-        assert made.status in {201, 202}, made
+        made = {"conv_id": conv_id, "members": members, "client_msg_id": ids.next()}
+        await accepted(ann, CONVERSATIONS, {201, 202}, **made)
         path = f"{CONVERSATIONS}/{quote(conv_id, safe='')}/messages"
         for text in ("hello", "hello again", "bye"):
-            assert (await ann.write("POST", path, text=text)).status in {201, 202}
-    assert (await ann.write("POST", "/v1/devices", device_id="phone")).status == 200
+            await accepted(ann, path, {201, 202}, text=text, client_msg_id=ids.next())
+    await accepted(ann, "/v1/devices", {200}, device_id="phone")
+
+
+async def accepted(ann: WritingPerson, path: str, statuses: set[int], **fields: Any) -> None:
+    """Sends an idempotent request, and again while the machine is too busy to answer it."""
+
+    async def is_accepted() -> bool:
+        answer = await ann.write("POST", path, **fields)
+        assert answer.status in statuses | TOO_BUSY, answer
+        return answer.status in statuses
+
+    await until(is_accepted, PATIENCE)
 
 
 def statuses_in(report: Path) -> dict[str, set[int]]:
@@ -164,6 +178,7 @@ async def test_records_and_live_frames_conform_to_the_asyncapi_document(
         await until(arrived, PATIENCE)
     assert {"begun", "records", "answer"} <= ann.kinds()
     assert {"begun", "records", "head"} <= bob.kinds()
+    await asyncio.to_thread(wait_until, partial(sequenced, settings), "all is sequenced")
     seen = await asyncio.to_thread(kinds_on_topics, settings)
     for channel in CHANNELS:
         described = asyncapi_document()["channels"][channel]["messages"]
@@ -189,7 +204,7 @@ async def write_everything(settings: Settings, ann: LiveFrames) -> int:
     await ann.write("DELETE", f"{kinds}/mute")
     await ann.say_active(is_active=False)
     left = await ann.write("POST", f"{kinds}/leave")
-    refused = await ann.ask("POST", f"{kinds}/messages", text="one more")
+    refused = await ann.decided("POST", f"{kinds}/messages", text="one more")
     assert (refused["status"], refused["body"]["code"]) == (403, "not_a_member")
     unknown = await ann.ask("POST", "/v1/nothing")
     assert unknown["status"] == 404
@@ -202,6 +217,11 @@ async def write_a_pulled_group(ann: LiveFrames) -> int:
     members = ["bob", "chen", "dora"]
     await ann.write("POST", CONVERSATIONS, conv_id="crowd", members=members)
     return await ann.write("POST", f"{CONVERSATIONS}/crowd/messages", text="hello, all")
+
+
+def sequenced(settings: Settings) -> bool:
+    """Whether the sequencer has committed all commands, also the one that is no record."""
+    return is_caught_up(settings, "sequencer", Topic.MESSAGES)
 
 
 def kinds_on_topics(settings: Settings) -> dict[str, set[str]]:

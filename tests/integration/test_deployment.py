@@ -20,7 +20,7 @@ from devstack.ports import free_ports
 from devstack.processes import processes_of
 from schemas.settings import Settings
 from schemas.topics import Topic
-from tests.support.command import IM, environment, im, im_json
+from tests.support.command import ATTEMPTS, IM, environment, im, im_attempts, im_json
 from tests.support.made_anew import make_anew
 from tests.support.servers import Servers
 
@@ -47,10 +47,17 @@ def variables(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> dic
 @pytest.fixture(scope="module")
 def running(variables: dict[str, str]) -> Iterator[dict[str, str]]:
     """The deployment, started. It is stopped at the end, whatever state the tests left."""
-    assert im_json(variables, "up")["started"] is True
+    assert started(variables)
     yield variables
     assert im_json(variables, "down") == {"stopped": True}
     assert processes_of(Path(variables["IM_HOME"])) == []
+
+
+def started(variables: dict[str, str]) -> bool:
+    """Whether `im up` starts the deployment."""
+    done = im_attempts(variables, "up", "--json")[-1]
+    assert done.returncode == 0, done.stderr
+    return bool(json.loads(done.stdout)["started"])
 
 
 def processes(variables: dict[str, str]) -> dict[str, Any]:
@@ -66,14 +73,18 @@ def status_of(variables: dict[str, str]) -> dict[str, Any]:
     return status
 
 
-def is_well(variables: dict[str, str]) -> bool:
-    """Whether the deployment is healthy."""
-    return bool(status_of(variables)["healthy"])
+def well(variables: dict[str, str]) -> dict[str, Any]:
+    """The status of the deployment as soon as it is healthy: one probe may come too late."""
+    status = poll_until(
+        lambda: status_of(variables), RESTART_SECONDS, done=lambda found: found["healthy"]
+    )
+    assert status["healthy"], status["troubles"]
+    return status
 
 
 def test_every_process_runs_and_has_its_partitions(running: dict[str, str]) -> None:
     """When `im up` returns, every process runs and every partition has an owner."""
-    status = status_of(running)
+    status = well(running)
     assert {each["name"]: each["state"] for each in status["processes"]} == dict.fromkeys(
         PROCESSES, "RUNNING"
     )
@@ -83,7 +94,6 @@ def test_every_process_runs_and_has_its_partitions(running: dict[str, str]) -> N
     assert all(stage["assigned"] for stage in status["stages"].values())
     assert status["lag"] == dict.fromkeys(status["stages"], 0)
     assert status["gateway"] == f"127.0.0.1:{running['IM_GATEWAY_PORT']}"
-    assert status["healthy"]
 
 
 def test_a_second_up_reports_the_running_stack(running: dict[str, str]) -> None:
@@ -108,8 +118,8 @@ def test_the_first_webhook_starts_its_stage(running: dict[str, str]) -> None:
     def is_delivering() -> bool:
         status = status_of(running)
         states = {each["name"]: each["state"] for each in status["processes"]}
-        stage = status["stages"][f"webhook-{added['id']}"]
-        delivers = stage["assigned"] and "webhook" in status["outbound"]
+        stage = status["stages"].get(f"webhook-{added['id']}", {})
+        delivers = stage.get("assigned", False) and "webhook" in status["outbound"]
         return states.get("webhooks") == "RUNNING" and delivers and status["healthy"]
 
     assert poll_until(is_delivering, RESTART_SECONDS)
@@ -119,7 +129,7 @@ def test_the_first_webhook_starts_its_stage(running: dict[str, str]) -> None:
 
 def test_a_conversation_is_played_on_a_running_stack(running: dict[str, str]) -> None:
     """`im run --once` verifies a message's path to every reader and leaves the stack running."""
-    done = im(running, "run", "--once", "--json")
+    done = im_attempts(running, "run", "--once", "--json")[-1]
     events = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 0, (done.stderr, events)
     assert all(event["ok"] for event in events)
@@ -131,18 +141,18 @@ def test_a_conversation_is_played_on_a_running_stack(running: dict[str, str]) ->
         "gateway",
         "page",
     }
-    assert is_well(running)
+    well(running)
 
 
 def test_lag_counts_records_but_not_transaction_markers(running: dict[str, str]) -> None:
     """The lag does not count transaction markers; the status has each stage's delay and counts."""
-    assert im(running, "run", "--once").returncode == 0
+    assert im_attempts(running, "run", "--once")[-1].returncode == 0
 
-    def is_through() -> bool:
-        return set(status_of(running)["lag"].values()) == {0}
+    def is_through(found: dict[str, Any]) -> bool:
+        return set(found["lag"].values()) == {0} and found["delay_ms"] is not None
 
-    assert poll_until(is_through, RESTART_SECONDS)
-    status = status_of(running)
+    status = poll_until(lambda: status_of(running), RESTART_SECONDS, done=is_through)
+    assert is_through(status), status
     assert status["delay_ms"] > 0
     assert status["stages"]["sequencer"]["counts"]["accepted"] >= 11
     assert status["stages"]["sequencer"]["counts"]["rejected"] == 0
@@ -176,7 +186,7 @@ def test_a_killed_process_is_restarted(running: dict[str, str]) -> None:
     before = processes(running)["sink-sync"]
     os.kill(before["pid"], signal.SIGKILL)
     assert poll_until(lambda: processes(running)["sink-sync"]["restarts"] == 1, RESTART_SECONDS)
-    assert poll_until(lambda: is_well(running), RESTART_SECONDS)
+    well(running)
     assert processes(running)["sink-sync"]["pid"] != before["pid"]
 
 
@@ -192,7 +202,7 @@ def test_a_process_that_hangs_is_not_ready(running: dict[str, str]) -> None:
     assert (found["state"], found["pid"]) == ("RUNNING", hanging["pid"])
     assert found["not_ready"].startswith("it does not answer at 127.0.0.1:")
     assert f"sink-search not ready: {found['not_ready']}" in status["troubles"]
-    assert poll_until(lambda: is_well(running), RESTART_SECONDS)
+    well(running)
 
 
 def test_up_removes_the_remains_of_a_killed_supervisor(running: dict[str, str]) -> None:
@@ -200,11 +210,11 @@ def test_up_removes_the_remains_of_a_killed_supervisor(running: dict[str, str]) 
     home = Path(running["IM_HOME"])
     orphans = {each["pid"] for each in processes(running).values()}
     os.kill(int(home.joinpath("run/supervisord.pid").read_text()), signal.SIGKILL)
-    done = im(running, "up", "--json")
-    assert json.loads(done.stdout)["started"] is True
-    assert "that an earlier run left behind" in done.stderr
+    attempts = im_attempts(running, "up", "--json")
+    assert json.loads(attempts[-1].stdout)["started"] is True
+    assert "that an earlier run left behind" in attempts[0].stderr
     assert not orphans & {process.pid for process in processes_of(home)}
-    assert is_well(running)
+    well(running)
 
 
 def test_processes_that_refuse_their_data_end_with_one_line(
@@ -227,11 +237,13 @@ def test_processes_that_refuse_their_data_end_with_one_line(
     assert not status["healthy"]
     for name in PROCESSES:
         assert any(line.startswith(f"{name} is ") for line in status["troubles"])
-    for each in status["processes"]:
-        lines = Path(each["log"]).read_text().splitlines()
+    before = processes(running)
+    logs = {name: Path(each["log"]).read_text().splitlines() for name, each in before.items()}
+    after = processes(running)
+    for name, lines in logs.items():
         refusals = [line for line in lines if "was deleted and made anew" in line]
-        starts = each["restarts"] + 1
-        assert starts - 1 <= len(refusals) <= starts, refusals
+        # A process may end at any time during the readings.
+        assert before[name]["restarts"] <= len(refusals) <= after[name]["restarts"] + 1, refusals
         assert not any("Traceback" in line for line in lines)
 
 
@@ -262,20 +274,30 @@ def test_run_stops_its_processes_at_sigterm(variables: dict[str, str], tmp_path:
     """
     own = variables | {"IM_HOME": str(tmp_path), "IM_GATEWAY_PORT": str(free_ports(1)[0])}
     own["IM_NAMESPACE"] = variables["IM_NAMESPACE"] + "-run"
+    assert any(opens_pipeline_and_ends(own) for _ in range(ATTEMPTS))
+    assert processes_of(tmp_path) == []
+
+
+def opens_pipeline_and_ends(own: dict[str, str]) -> bool:
+    """`im run` until its link has opened; false if it gave up before, as the machine is busy."""
     with subprocess.Popen(
         [IM, "run", "--json"], env=environment(own), stdout=subprocess.PIPE, text=True
     ) as run:
         assert run.stdout is not None
         events = map(json.loads, run.stdout)
-        link = next(event["link"] for event in events if event["event"] == "pipeline")
-        place, token = link.removeprefix("http://").split("/pipeline#token=")
-        connection = HTTPConnection(place, timeout=30)
-        connection.request("GET", "/v1/pipeline", headers={"Authorization": f"Bearer {token}"})
-        assert connection.getresponse().status == 200
-        connection.close()
-        run.send_signal(signal.SIGINT)
+        link = next((event["link"] for event in events if event["event"] == "pipeline"), None)
+        if link is None:
+            return False
+        try:
+            place, token = link.removeprefix("http://").split("/pipeline#token=")
+            connection = HTTPConnection(place, timeout=120)
+            connection.request("GET", "/v1/pipeline", headers={"Authorization": f"Bearer {token}"})
+            assert connection.getresponse().status == 200
+            connection.close()
+        finally:
+            run.send_signal(signal.SIGINT)
         assert run.wait(RESTART_SECONDS) == 0
-    assert processes_of(tmp_path) == []
+    return True
 
 
 def test_a_stack_with_a_topic_for_each_recipient_plays_a_conversation(
@@ -288,10 +310,10 @@ def test_a_stack_with_a_topic_for_each_recipient_plays_a_conversation(
     own = variables | {"IM_HOME": str(tmp_path), "IM_GATEWAY_PORT": str(free_ports(1)[0])}
     own |= {"IM_NAMESPACE": variables["IM_NAMESPACE"] + "-own"}
     by_recipient = own | {"IM_SYNC_LAYOUT": "topic-per-recipient"}
-    assert im_json(by_recipient, "up")["started"] is True
-    done = im(by_recipient, "run", "--once", "--json")
+    assert started(by_recipient)
+    done = im_attempts(by_recipient, "run", "--once", "--json")[-1]
     events = [json.loads(line) for line in done.stdout.splitlines()]
-    audited = im(own, "verify", "--json")
+    audited = im(own, "verify", "--wait", "180", "--json")
     assert im_json(own, "down") == {"stopped": True}
     assert done.returncode == 0, (done.stderr, events)
     assert all(event["ok"] for event in events)

@@ -27,7 +27,7 @@ from tests.support.gateway import SECRET
 from tests.support.pipeline import prepare
 from tests.support.processes import running
 from tests.support.waiting import until
-from tests.support.writing import WritingPerson
+from tests.support.writing import WriteAnswer, WritingPerson
 
 pytestmark = pytest.mark.servers
 
@@ -94,6 +94,11 @@ class FollowingDevice:
                 self.is_pushed = batch.heads is not None
 
 
+def is_not_yet(answer: WriteAnswer) -> bool:
+    """Whether a command has no outcome yet, so that the request is to be repeated."""
+    return answer.status in {202, 429} or answer.status >= 500
+
+
 class Writer:
     """Sends one message after the other, and repeats a request that was not answered."""
 
@@ -102,8 +107,14 @@ class Writer:
         self._person = WritingPerson(settings, "ann", http)
 
     async def create(self) -> None:
-        """Creates the conversation."""
-        assert (await self._person.create("c", *PEOPLE[1:])).status == 201
+        """Creates the conversation, as soon as the sequencer has its partitions."""
+
+        async def is_created() -> bool:
+            answer = await self._person.create("c", *PEOPLE[1:], client_msg_id=uuid7(1, 0))
+            assert answer.status == 201 or is_not_yet(answer), answer
+            return answer.status == 201
+
+        await until(is_created, PATIENCE)
 
     async def write(self) -> None:
         """Writes until it is cancelled."""
@@ -112,13 +123,13 @@ class Writer:
 
     async def _sent(self, client_msg_id: str) -> int:
         while True:
-            with suppress(aiohttp.ClientError):
+            with suppress(aiohttp.ClientError, TimeoutError):
                 answer = await self._person.send(
                     "c", f"message {len(self.seqs)}", client_msg_id=client_msg_id
                 )
                 if answer.status == 201:
                     return int(answer.body["seq"])
-                assert answer.status >= 500, answer
+                assert is_not_yet(answer), answer
             await asyncio.sleep(0.05)
 
 
@@ -209,6 +220,8 @@ async def until_ending(settings: Settings, http: ClientSession) -> None:
             await health(settings, http)
         except aiohttp.ClientConnectorError:
             return True
+        except aiohttp.ClientError:  # the port was closed during the request
+            return False
         return False
 
     await until(is_announced, PATIENCE)

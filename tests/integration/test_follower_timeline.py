@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -26,8 +27,6 @@ pytestmark = pytest.mark.servers
 
 USER: Final = "陈"
 PATIENCE: Final = 180.0
-ASKED: Final = 100
-"""Number of attempts to get a batch; each attempt waits for a short time."""
 
 
 @pytest.fixture
@@ -54,7 +53,8 @@ def timeline(settings: Settings, store: LocalStore) -> Iterator[FollowerTimeline
 
 async def next_batch(timeline: FollowerTimeline, cursor: int) -> SyncBatch:
     """The next batch that is not empty."""
-    for _ in range(ASKED):
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
         batch = await timeline.after(SyncSeqId(cursor))
         if batch.arrived:
             return batch

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from functools import partial
 from typing import Any, Final, NamedTuple
+from urllib.parse import quote
 
 import pytest
 from pydantic import SecretStr
@@ -27,7 +28,6 @@ from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
 
-HISTORY: Final = "/v1/conversations/{}/messages"
 WORD: Final = "天气"
 RULES: Final[tuple[HistoryRule, ...]] = ("since_join", "all")
 PROCESSES: Final = (
@@ -39,13 +39,15 @@ STAGES: Final = (
     ("sink-search", Topic.TIMELINE),
     ("sink-sync", Topic.SYNC),
 )
-NEWCOMERS: Final = [f"new {n}" for n in range(9)]
 SEARCHABLE_SECONDS: Final = 180.0
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def settings(servers: Servers) -> Iterator[Settings]:
-    """A running pipeline, in which six people are a large group."""
+    """A running pipeline, in which six people are a large group.
+
+    Each test has its own conversation and its own people except the owner.
+    """
     settings = servers.settings(
         partitions=2, sync_partitions=2, push_limit=5, members_per_entry=2,
         jwt_secret=SecretStr(SECRET),
@@ -56,7 +58,7 @@ def settings(servers: Servers) -> Iterator[Settings]:
             stack.enter_context(running(settings, *module))
         yield settings
     with cassandra_session(settings) as session, elasticsearch_client(settings) as search:
-        session.execute(f"DROP KEYSPACE {settings.keyspace}", timeout=60)
+        session.execute(f"DROP KEYSPACE {settings.keyspace}", timeout=180)
         search.indices.delete(index=list(search.indices.get_alias(name=settings.index_alias)))
 
 
@@ -82,6 +84,11 @@ def done(settings: Settings, ann: Publisher) -> None:
         wait_until(partial(is_caught_up, settings, stage, topic), f"{stage} is through")
 
 
+def history_of(conv_id: str) -> str:
+    """The path of the messages of a conversation."""
+    return f"/v1/conversations/{quote(conv_id, safe='')}/messages"
+
+
 class Seen(NamedTuple):
     """The SeqIds that one person gets of one conversation, by every way of reading."""
 
@@ -95,7 +102,7 @@ class Seen(NamedTuple):
 
 async def seen(gateway: Caller, user: str, conv_id: str, last: int) -> Seen:
     """Reads the SeqIds 1 to ``last`` in every way."""
-    page = await gateway.get(HISTORY.format(conv_id), user, to=last)
+    page = await gateway.get(history_of(conv_id), user, to=last)
     items: list[dict[str, Any]] = page.body["items"]
     assert covered(items) == list(range(1, last + 1))
     assert {item.get("hole", "hidden") for item in items} == {"hidden"}
@@ -156,33 +163,36 @@ async def test_a_late_joiner_reads_by_the_history_rule_after_leaving_and_returni
     the messages of the absence are readable with ``all`` only. Sync is the same with both rules:
     the messages of the membership periods.
     """
-    ann.create_conversation("c", history=rule)  # 1
-    ann.send("c", f"{WORD} before")  # 2
-    ann.add_members("c", ["bob"])  # 3
-    ann.send("c", f"{WORD} with bob")  # 4
-    await all_is_there(settings, ann, gateway, "c", [2, 4])
-    assert await seen(gateway, "bob", "c", 4) == expected(rule, [3, 4], 4, inside=True)
+    conv, bob = f"late {rule}", f"bob {rule}"
+    ann.create_conversation(conv, history=rule)  # 1
+    ann.send(conv, f"{WORD} before")  # 2
+    ann.add_members(conv, [bob])  # 3
+    ann.send(conv, f"{WORD} with bob")  # 4
+    await all_is_there(settings, ann, gateway, conv, [2, 4])
+    assert await seen(gateway, bob, conv, 4) == expected(rule, [3, 4], 4, inside=True)
 
-    ann.remove_members("c", ["bob"])  # 5
-    ann.send("c", f"{WORD} without bob")  # 6
-    await all_is_there(settings, ann, gateway, "c", [2, 4, 6])
-    assert await seen(gateway, "bob", "c", 6) == expected(rule, [3, 4, 5], 6, inside=False)
+    ann.remove_members(conv, [bob])  # 5
+    ann.send(conv, f"{WORD} without bob")  # 6
+    await all_is_there(settings, ann, gateway, conv, [2, 4, 6])
+    assert await seen(gateway, bob, conv, 6) == expected(rule, [3, 4, 5], 6, inside=False)
 
-    ann.add_members("c", ["bob"])  # 7
-    ann.send("c", f"{WORD} with bob again")  # 8
-    await all_is_there(settings, ann, gateway, "c", [2, 4, 6, 8])
+    ann.add_members(conv, [bob])  # 7
+    ann.send(conv, f"{WORD} with bob again")  # 8
+    await all_is_there(settings, ann, gateway, conv, [2, 4, 6, 8])
     back = expected(rule, [3, 4, 5, 7, 8], 8, inside=True)
-    assert await seen(gateway, "bob", "c", 8) == back
+    assert await seen(gateway, bob, conv, 8) == back
 
-    await assert_listed_after_the_return(gateway, rule)
-    await assert_a_stranger_finds_nothing(gateway)
+    await assert_listed_after_the_return(gateway, bob, conv, rule)
+    await assert_a_stranger_finds_nothing(gateway, conv)
     await asyncio.to_thread(assert_verified, settings)
 
 
-async def assert_listed_after_the_return(gateway: Caller, rule: HistoryRule) -> None:
+async def assert_listed_after_the_return(
+    gateway: Caller, bob: str, conv: str, rule: HistoryRule
+) -> None:
     """Asserts head, read mark, periods and last entry of the returned member's conversation."""
     periods = [{"first": 3, "last": 5}, {"first": 7, "last": None}]
-    listed = await gateway.get("/v1/conversations", "bob")
+    listed = await gateway.get("/v1/conversations", bob)
     (shown,) = listed.body["conversations"]
     assert shown.pop("last") == {
         "seq": 8,
@@ -192,7 +202,7 @@ async def assert_listed_after_the_return(gateway: Caller, rule: HistoryRule) -> 
         "text": f"{WORD} with bob again",
     }
     assert shown == {
-        "conv_id": "c",
+        "conv_id": conv,
         "name": None,
         "metadata": None,
         "head": 8,
@@ -207,10 +217,10 @@ async def assert_listed_after_the_return(gateway: Caller, rule: HistoryRule) -> 
     }
 
 
-async def assert_a_stranger_finds_nothing(gateway: Caller) -> None:
+async def assert_a_stranger_finds_nothing(gateway: Caller, conv: str) -> None:
     """Asserts that a person who was never a member gets neither history nor hits."""
-    assert (await gateway.get(HISTORY.format("c"), "eve")).status == 404
-    assert await hits(gateway, "eve", "c") == []
+    assert (await gateway.get(history_of(conv), "eve")).status == 404
+    assert await hits(gateway, "eve", conv) == []
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -218,14 +228,15 @@ async def test_many_newcomers_in_one_command_read_by_the_history_rule(
     settings: Settings, ann: Publisher, gateway: Caller, rule: HistoryRule
 ) -> None:
     """Each entry of a split command has the history rule, before and after the switch to pull."""
-    ann.create_conversation("c", history=rule)  # 1
-    ann.send("c", f"{WORD} before")  # 2
-    ann.add_members("c", NEWCOMERS)  # 3, 4, 5, the switch, 7, 8: two people each, last one
-    await all_is_there(settings, ann, gateway, "c", [2])
+    conv, newcomers = f"many {rule}", [f"new {rule} {n}" for n in range(9)]
+    ann.create_conversation(conv, history=rule)  # 1
+    ann.send(conv, f"{WORD} before")  # 2
+    ann.add_members(conv, newcomers)  # 3, 4, 5, the switch, 7, 8: two people each, last one
+    await all_is_there(settings, ann, gateway, conv, [2])
     joined = [3, 3, 4, 4, 5, 5, 7, 7, 8]
-    for user, since in zip(NEWCOMERS, joined, strict=True):
-        page = await gateway.get(HISTORY.format("c"), user, to=8)
+    for user, since in zip(newcomers, joined, strict=True):
+        page = await gateway.get(history_of(conv), user, to=8)
         hidden = covered(item for item in page.body["items"] if "hole" in item)
         assert hidden == ([] if rule == "all" else list(range(1, since)))
-        assert await hits(gateway, user, "c") == ([2] if rule == "all" else [])
+        assert await hits(gateway, user, conv) == ([2] if rule == "all" else [])
     await asyncio.to_thread(assert_verified, settings)

@@ -29,6 +29,7 @@ from backends.kafka.clients import (
     create_topics,
     new_topics,
 )
+from backends.processes.polling import poll_until
 from backends.stages.stage_health import members_if_assigned
 from devstack.ports import free_ports
 from gateway.http.tokens import issue_token
@@ -82,6 +83,12 @@ def ended(settings: Settings, *module: str) -> tuple[int, list[str]]:
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=END_SECONDS, check=False,
     )  # fmt: skip
     return done.returncode, [each for each in done.stdout.splitlines() if " INFO " not in each]
+
+
+def assert_one(lines: list[str], *parts: str) -> None:
+    """Asserts that one line has these parts. A busy machine may cause warnings of other kinds."""
+    assert sum(all(part in line for part in parts) for line in lines) == 1, lines
+    assert not any("Traceback" in line for line in lines)
 
 
 def test_processes_that_start_together_agree_on_one_identity(servers: Servers) -> None:
@@ -140,7 +147,7 @@ def test_added_partitions_are_refused(servers: Servers, tmp_path: Path) -> None:
     code, lines = ended(settings, "stream_processors")
 
     assert code == EXIT_CODE
-    assert [said in line for line in lines] == [True], lines
+    assert_one(lines, said)
 
 
 def test_lost_topics_are_not_recreated_beside_a_store(servers: Servers) -> None:
@@ -169,12 +176,11 @@ def test_every_stage_refuses_a_store_of_another_log(servers: Servers) -> None:
 
     for module in (*SINKS, ("gateway",)):
         code, lines = ended(settings, *module)
-        found = [line for line in lines if f"deployment {old}" in line and new in line]
-        assert (code, len(found)) == (EXIT_CODE, 1), lines
-        assert not any("Traceback" in line for line in lines)
+        assert code == EXIT_CODE
+        assert_one(lines, f"deployment {old}", new)
     done = im(environment(settings), "verify")
     assert done.returncode == 1
-    assert [old in line and new in line for line in done.stderr.split("\n") if line] == [True]
+    assert_one(done.stderr.splitlines(), old, new)
 
 
 @pytest.mark.parametrize("module", [("stream_processors",), *SINKS], ids=" ".join)
@@ -190,13 +196,13 @@ def test_a_running_stage_ends_when_a_topic_is_recreated(
     code, lines = ended(settings, *module)
 
     assert code == EXIT_CODE
-    assert [settings.topic(Topic.MESSAGES) in line for line in lines] == [True], lines
+    assert_one(lines, settings.topic(Topic.MESSAGES), WAY_OUT)
 
 
 def add_partitions(settings: Settings, topic: Topic) -> None:
     """Doubles the partitions of a topic, as an operator with Kafka's own tools can."""
     name, admin = settings.topic(topic), admin_client(settings)
-    admin.create_partitions([NewPartitions(name, 4)])[name].result(30)
+    admin.create_partitions([NewPartitions(name, 4)])[name].result(END_SECONDS)
     wait_until(
         lambda: topic_identities(admin, [name])[name].partitions == 4, "the partitions are there"
     )
@@ -217,25 +223,26 @@ def test_a_running_gateway_ends_when_a_topic_was_replaced(
 
 def answer_of_sync(settings: Settings) -> tuple[int, str]:
     """Status and body of a request for a sync timeline; 0 while nothing listens."""
-    token = issue_token(settings, "ann", timedelta(minutes=1))
-    connection = http.client.HTTPConnection(gateway_address(settings), timeout=10)
+    token = issue_token(settings, "ann", timedelta(minutes=5))
+    connection = http.client.HTTPConnection(gateway_address(settings), timeout=60)
     with closing(connection):
         try:
             connection.request("GET", "/v1/sync", headers={"Authorization": f"Bearer {token}"})
-        except OSError:
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        except (OSError, http.client.HTTPException):
             return 0, ""
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
 
 
 def test_a_gateway_serves_nothing_before_it_has_verified_its_data(servers: Servers) -> None:
     """A gateway responds with 503 `starting` until `im prepare` has recorded an identity."""
     settings = prepared(servers)
     with cassandra_session(settings) as session:
-        session.execute(f"TRUNCATE {settings.keyspace}.deployment")
+        session.execute(f"TRUNCATE {settings.keyspace}.deployment", timeout=END_SECONDS)
     with running(settings, "gateway"):
-        wait_until(lambda: answer_of_sync(settings)[0], "the gateway listens")
-        status, body = answer_of_sync(settings)
+        status, body = poll_until(
+            lambda: answer_of_sync(settings), END_SECONDS, done=lambda answer: answer[0]
+        )
         assert (status, '"urn:im-timeline:problem:starting"' in body) == (503, True)
         assert not gateway_serves(settings)
 
@@ -262,7 +269,7 @@ def test_a_store_that_lost_its_data_is_not_filled_partially(servers: Servers) ->
         prepare(settings, lambda _: None)
 
     with cassandra_session(settings) as session:
-        session.execute(f"DROP KEYSPACE {settings.keyspace}")
+        session.execute(f"DROP KEYSPACE {settings.keyspace}", timeout=END_SECONDS)
     with pytest.raises(WrongDeployment, match=f"{settings.group('sink-message')} has already"):
         prepare(settings, lambda _: None)
 

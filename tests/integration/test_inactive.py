@@ -22,6 +22,7 @@ from schemas.settings import Settings
 from tests.support.auditing import report_on
 from tests.support.commands import message
 from tests.support.gateway import SECRET, Caller
+from tests.support.gateway_rows import PatientCaller
 from tests.support.pipeline import prepare
 from tests.support.processes import running
 from tests.support.rebuild import follow, rebuild
@@ -105,8 +106,8 @@ async def pipeline(settings: Settings) -> AsyncIterator[Pipeline]:
 
 @asynccontextmanager
 async def _caller(url: str, settings: Settings) -> AsyncIterator[Caller]:
-    async with ClientSession(timeout=ClientTimeout(total=20)) as http:
-        yield Caller(url, http, settings)
+    async with ClientSession(timeout=ClientTimeout(total=60)) as http:
+        yield PatientCaller(url, http, settings)
 
 
 async def _is_ready(gateway: Caller) -> bool:

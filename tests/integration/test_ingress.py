@@ -24,7 +24,7 @@ from schemas.topics import Topic
 from tests.conftest import Servers
 from tests.support.commands import growing_group, message
 from tests.support.hostile import worst
-from tests.support.processes import running, wait_until
+from tests.support.processes import WAIT_SECONDS, running, wait_until
 from tests.support.topics import is_caught_up, publish, publish_raw, read_all, timelines
 from tests.unit.documents.test_wire_page import VECTORS
 
@@ -74,7 +74,7 @@ def test_a_command_on_a_wrong_partition_changes_nothing(settings: Settings) -> N
     for command in growing_group(1):
         stolen = encode(command).replace(b'"u0"', b'"thief"')
         producer.produce(settings.topic(Topic.MESSAGES), stolen, b"c1", foreign)
-    assert producer.flush(30) == 0
+    assert producer.flush(WAIT_SECONDS) == 0
     publish(settings, [message(1)])
     with running(settings, "stream_processors"):
         wait_until(lambda: sequenced(settings), "all is sequenced")
@@ -104,7 +104,7 @@ def test_large_compressed_and_hostile_records_become_dead_letters(
             continue  # the broker refuses this record
         producer.produce(settings.topic(Topic.MESSAGES), value, b"c1")
         sent += 1
-    assert producer.flush(60) == 0
+    assert producer.flush(WAIT_SECONDS) == 0
     publish(settings, [message(1)])
     with running(settings, "stream_processors"):
         wait_until(lambda: sequenced(settings), "all is sequenced")
@@ -123,7 +123,7 @@ def test_an_aborted_transaction_is_never_sequenced(settings: Settings) -> None:
     publish(settings, growing_group(1))
     config = producer_config(settings) | {"transactional.id": settings.namespace}
     producer = Producer(config)
-    producer.init_transactions(30)
+    producer.init_transactions(WAIT_SECONDS)
 
     def transact(*commands: AnyCommand) -> None:
         producer.begin_transaction()
@@ -131,15 +131,15 @@ def test_an_aborted_transaction_is_never_sequenced(settings: Settings) -> None:
             producer.produce(
                 settings.topic(Topic.MESSAGES), encode(command), command.conv_id.encode()
             )
-        assert producer.flush(30) == 0
+        assert producer.flush(WAIT_SECONDS) == 0
 
     with running(settings, "stream_processors"):
         wait_until(lambda: sequenced(settings), "the first is sequenced")
         for number in range(1, 30, 3):
             transact(message(number), message(number + 1))
-            producer.abort_transaction(30)
+            producer.abort_transaction(WAIT_SECONDS)
             transact(message(number + 2))
-            producer.commit_transaction(30)
+            producer.commit_transaction(WAIT_SECONDS)
         publish(settings, [message(100)])
         wait_until(lambda: sequenced(settings), "marks are passed, too")
         wait_until(lambda: len(seqs(settings)) == 12, "all that is committed")
@@ -179,7 +179,7 @@ def expire(settings: Settings, before: int) -> None:
     topic = settings.topic(Topic.MESSAGES)
     places = [TopicPartition(topic, p, before) for p in range(settings.partitions)]
     for answer in admin.delete_records(places).values():
-        answer.result(30)
+        answer.result(WAIT_SECONDS)
 
 
 def one_partition(servers: Servers) -> Settings:
@@ -199,7 +199,7 @@ def test_records_that_expire_unread_end_the_process(servers: Servers, tmp_path: 
     expire(settings, 20)
     log = tmp_path / "log"
     with running(settings, "stream_processors", log=log) as process:
-        assert process.wait(60) == SourceGap.exit_code
+        assert process.wait(WAIT_SECONDS) == SourceGap.exit_code
     lines = [line for line in log.read_text().splitlines() if "CRITICAL" in line]
     assert len(lines) == 1
     assert "starts at 20, the next is 1" in lines[0]
@@ -219,14 +219,14 @@ def test_a_commit_that_differs_from_the_state_is_refused(servers: Servers, tmp_p
 
     def is_reset() -> bool:
         (answer,) = admin.alter_consumer_group_offsets([group]).values()
-        if answer.exception(30) is not None:
+        if answer.exception(WAIT_SECONDS) is not None:
             return False
         return all(each.error is None for each in answer.result().topic_partitions)
 
     wait_until(is_reset, "the group is empty and its offset is set back")
     log = tmp_path / "log"
     with running(settings, "stream_processors", log=log) as process:
-        assert process.wait(60) == FatalFailure.exit_code
+        assert process.wait(WAIT_SECONDS) == FatalFailure.exit_code
     lines = [line for line in log.read_text().splitlines() if "CRITICAL" in line]
     assert len(lines) == 1
     assert "committed up to offset 1, but the state is at 2" in lines[0]

@@ -40,10 +40,10 @@ from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
 
-LIFETIME: Final = 30
+LIFETIME: Final = 45
 """In seconds. The pipeline's time for a record, and an audit of all, is well below this time."""
 
-PATIENCE: Final = 90.0
+PATIENCE: Final = 180.0
 RETENTION_SECONDS: Final = 400.0
 """A broker that the tests did not start may check for old records only every five minutes."""
 
@@ -244,7 +244,7 @@ class Absence:
                 assert time.time() < self._begin + PATIENCE + LIFETIME, "it is never trimmed"
             trimmed_at = time.time()
             await until(self._rows_have_expired, PATIENCE)
-            assert said[-1] > 10
+            assert len(said) > 2
         self._said_to_busy = said
         assert whole_pages > 0
         assert trimmed_at >= self._begin + LIFETIME

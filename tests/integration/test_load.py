@@ -144,17 +144,26 @@ def test_a_limit_loads_only_the_first_lines(pipeline: Settings, tmp_path: Path) 
     assert (whole.lines, whole.sequenced, whole.duplicates) == (9, 6, 4)
 
 
+def stalls_at(settings: Settings, path: Path, patience: float, stage: str) -> bool:
+    """Whether a load ends without progress of this stage.
+
+    On a busy machine, an earlier stage may be without progress for so short a time. The next load
+    continues with what is left in the outbox.
+    """
+    with pytest.raises(Stalled) as stalled:
+        load(settings, path, patience)
+    return str(stalled.value).startswith(stage)
+
+
 def test_a_stage_without_progress_is_named(settings: Settings, tmp_path: Path) -> None:
     """A load that makes no progress ends after its patience and names the stage."""
     path = write_chat(tmp_path / "chat.jsonl", 50)
     own = settings.model_copy(update={"namespace": settings.namespace + "-still"})
     prepare(own)
-    with pytest.raises(Stalled, match="the sequencer"):
-        load(own, path, patience=1.0)
+    wait_until(lambda: stalls_at(own, path, 1.0, "the sequencer"), "the sequencer is named")
     with running(own, "stream_processors"):
         wait_until(lambda: is_caught_up(own, "sequencer", Topic.MESSAGES), "all is sequenced")
-        with pytest.raises(Stalled, match="sink-"):
-            load(own, path, patience=5.0)
+        wait_until(lambda: stalls_at(own, path, 5.0, "sink-"), "a sink is named")
 
 
 def test_only_one_load_runs_at_a_time(settings: Settings, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from schemas.topics import Topic
 from stream_processors.state.restore import holds_records
 from tests.conftest import Servers
 from tests.support.commands import growing_group, message
-from tests.support.processes import running, wait_until
+from tests.support.processes import WAIT_SECONDS, running, wait_until
 from tests.support.topics import (
     committed,
     is_caught_up,
@@ -156,14 +156,14 @@ def test_records_lost_in_a_rebalance_are_fetched_again(settings: Settings) -> No
     """After a rebalance lost fetched records, a lane reads again from the offset of its state."""
     publish(settings, [*growing_group(2), *(message(n) for n in range(38))])
     with running(settings, "tests.support.losing_worker"):
-        wait_until(lambda: sequenced(settings), "all is sequenced", 30)
+        wait_until(lambda: sequenced(settings), "all is sequenced")
     assert [entry.seq for entry in timelines(settings)["c1"]] == list(range(1, 41))
 
 
 def test_a_worker_ends_when_its_client_has_lost_a_task(settings: Settings) -> None:
     """A worker whose Kafka client lost a task ends with its own exit code; Faust ignores it."""
     with running(settings, "tests.support.ending_worker") as worker:
-        assert worker.wait(40) == ClientEnded.exit_code
+        assert worker.wait(WAIT_SECONDS) == ClientEnded.exit_code
 
 
 def test_transaction_markers_at_the_end_are_not_records(settings: Settings) -> None:

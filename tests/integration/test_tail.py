@@ -44,6 +44,18 @@ def to_the_end(tail: TimelineTail, end: dict[int, Offset]) -> list[TailRecord]:
     return [record for gulp in tail.read_until(end, PATIENCE) for record in gulp]
 
 
+def settled_ends(settings: Settings) -> dict[int, Offset]:
+    """The ends of the sync timelines, with the markers of all transactions.
+
+    The broker writes the last marker after the producer has its answer.
+    """
+    wait_until(
+        lambda: ends(settings, Topic.SYNC) == ends(settings, Topic.SYNC, committed_only=True),
+        "the last transaction has its marker",
+    )
+    return ends(settings, Topic.SYNC)
+
+
 def test_everything_committed_is_read_once_from_any_position(settings: Settings) -> None:
     """A tail from any position reads each committed record once, with its offset.
 
@@ -54,7 +66,7 @@ def test_everything_committed_is_read_once_from_any_position(settings: Settings)
         writer.write((user, entry(number)) for user in USERS)
         writer.write_in_vain((user, entry(1_000 + number)) for user in USERS)
     with TimelineTail(settings, oldest_offsets(settings, Topic.SYNC), Topic.SYNC) as tail:
-        end = ends(settings, Topic.SYNC)
+        end = settled_ends(settings)
         records = to_the_end(tail, end)
         assert tail.positions() == end
         assert tail.read(0) == []
@@ -105,11 +117,12 @@ def test_the_last_record_before_transaction_markers_is_found(
     writer.write([("ann", entry(1)), ("ann", entry(2))])
     for _ in range(5):
         writer.write_in_vain([("ann", entry(3)), ("ann", entry(4))])
-    ((partition, offset),) = last_records(settings, Topic.SYNC, ends(settings, Topic.SYNC)).items()
+    end = settled_ends(settings)
+    ((partition, offset),) = last_records(settings, Topic.SYNC, end).items()
     assert offset == 1
-    assert ends(settings, Topic.SYNC)[partition] == 3 + 5 * 3
+    assert end[partition] == 3 + 5 * 3
     writer.write([("ann", entry(5))])
-    end = ends(settings, Topic.SYNC)
+    end = settled_ends(settings)
     assert last_records(settings, Topic.SYNC, end) == {partition: end[partition] - 2}
 
 

@@ -369,9 +369,10 @@ def test_the_audit_waits_for_an_open_transaction(
     producer.produce(settings.topic(Topic.SYNC), b"value", b"key")
     producer.flush(30)
 
-    monkeypatch.setattr(topics, "OPEN_TRANSACTION_SECONDS", 0.3)
-    with pytest.raises(ServerUnavailable, match="open"):
-        topics.settled_spans(settings, Topic.SYNC)
+    with monkeypatch.context() as patch:
+        patch.setattr(topics, "OPEN_TRANSACTION_SECONDS", 0.3)
+        with pytest.raises(ServerUnavailable, match="open"):
+            topics.settled_spans(settings, Topic.SYNC)
     producer.commit_transaction(30)
 
     spans = topics.settled_spans(settings, Topic.SYNC)

@@ -26,7 +26,7 @@ from schemas.records import (
 from schemas.settings import Settings
 from tests.support.auditing import report_on
 from tests.support.pipeline import prepare
-from tests.support.processes import running, wait_until
+from tests.support.processes import WAIT_SECONDS, running, wait_until
 from tests.support.servers import Servers
 from tests.support.topics import publish
 
@@ -79,11 +79,11 @@ def _talking(settings: Settings) -> Iterator[None]:
         yield
     finally:
         over.set()
-        thread.join(60)
+        thread.join(WAIT_SECONDS)
 
 
 def _audit(settings: Settings) -> AuditReport:
-    return report_on(settings, 60, allow_empty=True)
+    return report_on(settings, WAIT_SECONDS, allow_empty=True)
 
 
 def test_the_audit_of_a_running_pipeline_finds_no_difference(

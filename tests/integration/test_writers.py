@@ -15,7 +15,7 @@ from schemas.settings import Settings
 from schemas.topics import Topic
 from tests.conftest import Servers
 from tests.support.commands import growing_group, message
-from tests.support.processes import running, wait_until
+from tests.support.processes import WAIT_SECONDS, running, wait_until
 from tests.support.topics import (
     committed,
     is_caught_up,
@@ -92,7 +92,7 @@ def test_a_paused_worker_cannot_commit_for_its_successor(
             wait_until(lambda: is_sequenced(settings), "the second worker has done the rest")
             assert FENCED in log.read_text()
             first.send_signal(signal.SIGCONT)
-            assert first.wait(60) != 0
+            assert first.wait(WAIT_SECONDS) != 0
             publish(settings, messages(4_000, 10))
             wait_until(lambda: is_sequenced(settings), "the second worker continues")
     assert_complete(settings, 4_010)

@@ -88,6 +88,15 @@ async def is_working(settings: Settings, http: ClientSession) -> bool:
     return answer.status == 404
 
 
+async def outcome(write: Write, method: str, path: str, **fields: Any) -> WriteAnswer:
+    """The outcome of a command: after a 202 it is repeated with its id, as by a client."""
+    answer = await write(method, path, **fields)
+    while answer.status == 202:
+        fields["client_msg_id"] = answer.body["client_msg_id"]
+        answer = await write(method, path, **fields)
+    return answer
+
+
 class Team:
     """The people, each with a way to write."""
 
@@ -114,7 +123,7 @@ class Team:
         ]
         assert len(steps) == len(COMMAND_ROUTES)
         for method, path, user, fields, seq, status in steps:
-            answer = await self.writes[user](method, path, **fields)
+            answer = await outcome(self.writes[user], method, path, **fields)
             assert (answer.status, answer.body.get("seq")) == (status, seq), (path, answer.body)
 
         async def is_stored() -> bool:
@@ -148,7 +157,7 @@ class Team:
             ("POST", f"{chat}/messages", "ann", text, 201, ""),
         ]  # fmt: skip
         for method, path, user, fields, status, kind in steps:
-            answer = await self.writes[user](method, path, **fields)
+            answer = await outcome(self.writes[user], method, path, **fields)
             assert (answer.status, answer.kind) == (status, kind), (path, answer.body)
 
 
@@ -258,7 +267,8 @@ async def test_commands_beyond_a_limit_are_refused_until_the_limit_is_free(
         return await asyncio.gather(*sends)
 
     busy = await beyond_a_limit(say_much)
-    assert {each.kind for each in busy if each.status != 201} == {"conversation-busy"}
+    # A busy machine may have accepted a message without its outcome: 202.
+    assert {each.kind for each in busy if each.status not in {201, 202}} == {"conversation-busy"}
     async with writing_socket(strict, "gus", http) as live:
 
         async def mark_often() -> list[WriteAnswer]:

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any, Final
 
 IM: Final = Path(sys.executable).parent / "im"
-COMMAND_SECONDS: Final = 150.0
+COMMAND_SECONDS: Final = 600.0
+ATTEMPTS: Final = 3
+"""How often a command is started that gives up after a time."""
 
 
 def environment(variables: Mapping[str, str]) -> dict[str, str]:
@@ -32,6 +34,20 @@ def im(
         check=False,
         timeout=seconds,
     )
+
+
+def im_attempts(
+    variables: Mapping[str, str], *arguments: str
+) -> list[subprocess.CompletedProcess[str]]:
+    """Runs a command until it succeeds, a few times; the last run decides.
+
+    For commands that give up after a time that a loaded machine exceeds, and that leave nothing
+    behind: a failed `im up` stops what it started, each `im run --once` has a new conversation.
+    """
+    done = [im(variables, *arguments)]
+    while done[-1].returncode != 0 and len(done) < ATTEMPTS:
+        done.append(im(variables, *arguments))
+    return done
 
 
 def im_json(variables: Mapping[str, str], *arguments: str) -> Any:

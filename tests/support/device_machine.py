@@ -190,7 +190,11 @@ class DeviceMachine(WorldMachine):
         its order does not notice the loss.
         """
         self.settle()
-        cursor = SyncSeqId(self.cursor())
+        try:
+            cursor = SyncSeqId(self.cursor())
+        except Killed:
+            self.start_next_process()
+            cursor = SyncSeqId(self.cursor())
         begins = {conv_id: self.begin_of(conv_id) for conv_id in CONVERSATIONS}
         if not self.world.would_lose(lost, cursor):
             return

@@ -136,7 +136,7 @@ async def serving(  # noqa: PLR0913 - the parts of the gateway
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         port = runner.addresses[0][1]
-        async with ClientSession(timeout=ClientTimeout(total=20)) as http:
+        async with ClientSession(timeout=ClientTimeout(total=60)) as http:
             yield Caller(f"http://127.0.0.1:{port}", http, settings)
     finally:
         await runner.cleanup()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Final
 
 from cassandra.cluster import Session
 
@@ -30,9 +32,12 @@ from schemas.limits import MESSAGE_BUCKET, SYNC_BUCKET
 from schemas.records import FanoutMode, HistoryRule, MessageEdited, MessageSent
 from schemas.settings import Settings
 from schemas.sync_rows import SyncRow, encode_row
-from tests.support.gateway import Caller, serving
+from tests.support.gateway import Answer, Caller, serving
 from tests.support.gateway_store import SyncRowWriting, key_of
 from tests.support.waiting import until
+
+BUSY: Final = frozenset({429, 503})
+"""What the gateway answers while there is no free place, or while a server is slow."""
 
 _Change = tuple[bool, str | None, int | None, int | None]
 """Whether it is a join, the history rule, the count of messages and the time."""
@@ -207,19 +212,47 @@ async def cassandra_store(settings: Settings) -> AsyncIterator[CassandraStore]:
     store = CassandraStore(settings)
     store.start()
     try:
-        await until(store.reachable, seconds=30)
+        await until(store.reachable, seconds=180)
         yield store
     finally:
         await store.stop()
 
 
+async def answer_if_not_busy(request: Callable[[], Awaitable[Answer]]) -> Answer:
+    """The answer to an idempotent request, which is repeated while the gateway is too busy."""
+    for _ in range(60):
+        answer = await request()
+        if answer.status not in BUSY:
+            return answer
+        await asyncio.sleep(1)
+    return answer
+
+
+class PatientCaller(Caller):
+    """A client that repeats a GET while the gateway is too busy.
+
+    On a loaded machine, one slow read of a server causes a 503. It says nothing about the data.
+    """
+
+    async def ask(
+        self,
+        path: str,
+        user: str | None = None,
+        query: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Sends a GET with parameters of any name and headers, each time with a new token."""
+        ask = super().ask
+        return await answer_if_not_busy(lambda: ask(path, user, query, headers))
+
+
 @asynccontextmanager
-async def gateway_on_servers(settings: Settings) -> AsyncIterator[Caller]:
+async def gateway_on_servers(settings: Settings) -> AsyncIterator[PatientCaller]:
     """A running gateway on the real store and index."""
     index = ElasticIndex(settings)
     try:
         async with cassandra_store(settings) as store, serving(settings, store, index) as caller:
-            yield caller
+            yield PatientCaller(caller.base, caller.http, caller.settings)
     finally:
         await index.stop()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -11,10 +12,13 @@ from typing import Any, Final
 from aiohttp import ClientSession, ClientWebSocketResponse
 
 from gateway.http.tokens import issue_token
+from gateway.writes.command_ids import CommandIds, new_process_number
 from schemas.settings import Settings
 from tests.support.described import assert_message
 
 SECONDS: Final = 180.0
+TOO_BUSY: Final = frozenset({429, 503, 504})
+"""What the gateway answers on a loaded machine; the same request may succeed later."""
 
 
 class LiveFrames:
@@ -27,6 +31,7 @@ class LiveFrames:
         self.received: list[dict[str, Any]] = []
         self._socket = socket
         self._cursor = -1
+        self._ids = CommandIds(new_process_number())
         self._heads: dict[str, int] = {}
         self._answers: dict[str, asyncio.Future[dict[str, Any]]] = {}
 
@@ -72,13 +77,21 @@ class LiveFrames:
 
     async def write(self, method: str, path: str, **body: Any) -> int:
         """Sends a request that must succeed, and returns the SeqId in its answer."""
-        answer = await self.ask(method, path, **body)
-        while answer["status"] == 202:  # the machine is busy
-            body["client_msg_id"] = answer["body"]["client_msg_id"]
-            answer = await self.ask(method, path, **body)
+        answer = await self.decided(method, path, **body)
         assert answer["status"] in {200, 201}, answer
         seq: int = answer["body"]["seq"]
         return seq
+
+    async def decided(self, method: str, path: str, **body: Any) -> dict[str, Any]:
+        """The outcome of a command, which is repeated with one id while the machine is busy."""
+        body.setdefault("client_msg_id", self._ids.next())
+        deadline = time.monotonic() + SECONDS
+        while True:
+            answer = await self.ask(method, path, **body)
+            if answer["status"] not in {202, *TOO_BUSY}:
+                return answer
+            assert time.monotonic() < deadline, answer
+            await asyncio.sleep(0.5)
 
     def kinds(self) -> set[str]:
         """The kinds of the received frames."""
@@ -97,7 +110,7 @@ async def live_frames(
     settings: Settings, user: str, http: ClientSession
 ) -> AsyncIterator[LiveFrames]:
     """The connection of a person, from the beginning of their sync timeline."""
-    token = issue_token(settings, user, timedelta(minutes=5))
+    token = issue_token(settings, user, timedelta(minutes=30))
     address = f"http://{settings.gateway_host}:{settings.gateway_port}/v1/live?after=-1"
     headers = {"Authorization": f"Bearer {token}"}
     async with http.ws_connect(address, headers=headers) as socket:

@@ -10,11 +10,17 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from backends.kafka.clients import admin_client
+from backends.stages.stage_health import members_if_assigned
 from ops.deployment.prepare_servers import prepare_all
+from schemas.errors import ServerUnavailable
 from schemas.settings import Settings
 from tests.support.processes import ROOT, environment, running
 
 COMMAND_SECONDS: Final = 400.0
+VERIFY_WAIT_SECONDS: Final = 300
+"""How long `im verify` waits for a sink that is behind, on a busy machine."""
+
 SINKS: Final = ("message", "sync", "search")
 """The sinks that store records. Few tests run the sink ``push``."""
 _IM: Final = Path(sys.executable).with_name("im")
@@ -32,6 +38,14 @@ def sinks(settings: Settings) -> Iterator[None]:
         for name in SINKS:
             stack.enter_context(running(settings, "sinks", name))
         yield
+
+
+def assigned_members(settings: Settings, stage: str) -> int:
+    """The processes of a stage; 0 while a partition has none, or the broker does not answer."""
+    try:
+        return members_if_assigned(admin_client(settings), settings, stage)
+    except ServerUnavailable:
+        return 0
 
 
 @contextmanager
@@ -63,4 +77,4 @@ def im(settings: Settings, *arguments: object) -> list[dict[str, Any]]:
 
 def assert_verified(settings: Settings) -> None:
     """Asserts that `im verify` finds no difference, and that it compared something."""
-    im(settings, "verify")
+    im(settings, "verify", "--wait", VERIFY_WAIT_SECONDS)

@@ -23,6 +23,10 @@ REQUEST_LIMIT_SECONDS: Final = 30.0
 """The gateway's bound of a request (10 s), with time for a busy machine; the wait for an
 acknowledgement of the broker has a longer bound."""
 
+PATIENCE: Final = 180.0
+NOT_YET: Final = frozenset({202, 429, 503, 504})
+"""Statuses of a command whose outcome is not known yet: its sender repeats the request."""
+
 _PAUSE_SECONDS: Final = 0.1
 LOST: Final = 0
 """In place of a status: the connection ended without a response."""
@@ -108,7 +112,7 @@ async def assert_each_is_in_the_log_once(settings: Settings, posters: list[Poste
     async def all_are_sequenced() -> bool:
         return wanted <= set((await asyncio.to_thread(_messages, settings)).keys())
 
-    await until(all_are_sequenced, 60)
+    await until(all_are_sequenced, PATIENCE)
     found = await asyncio.to_thread(_messages, settings)
     assert set(found) == wanted
     assert {len(places) for places in found.values()} == {1}
@@ -125,9 +129,34 @@ async def assert_repetitions_have_the_first_outcome(posters: list[Poster], count
     """The newest messages of each person have the same SeqId again."""
     for poster in posters:
         for client_msg_id, seq in list(poster.places.items())[-count:]:
-            again = await poster.post(client_msg_id)
-            poster.attempts[client_msg_id].append(Attempt(again.status))
+            again = await _repeated(poster, client_msg_id)
             assert (again.status, again.body["seq"]) == (201, seq)
+
+
+async def _repeated(poster: Poster, client_msg_id: str) -> WriteAnswer:
+    """The outcome of a message that is sent again, until the gateway has the outcome."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            again = await poster.post(client_msg_id)
+            poster.attempts[client_msg_id].append(Attempt(again.status, again.kind))
+            if again.status not in NOT_YET:
+                return again
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+
+async def until_each_202_is_sequenced(posters: list[Poster]) -> None:
+    """Each message that was answered with 202 has the state `sequenced` soon."""
+    for poster in posters:
+        for path in poster.pending.values():
+
+            async def is_sequenced(poster: Poster = poster, path: str = path) -> bool:
+                status = await poster.person.write("GET", path)
+                if status.status in NOT_YET:
+                    return False
+                assert status.body["state"] != "rejected", status
+                return bool(status.body["state"] == "sequenced")
+
+            await until(is_sequenced, PATIENCE)
 
 
 def _messages(settings: Settings) -> dict[str, list[tuple[str, int]]]:

@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Lock, Thread
 from typing import Any, Final, NamedTuple
 
-SLOW_SECONDS: Final = 30.0
-"""Longer than the timeout of a request."""
+SLOW_SECONDS: Final = 300.0
+"""Longer than the timeout of a request, and than a test needs: `PushServer.end` ends the wait."""
 
 
 class Request(NamedTuple):

@@ -9,7 +9,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import asyncio
+import time
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 import msgspec
@@ -17,6 +19,9 @@ import msgspec
 from consumers.device.unread_counts import ReadState, after_entry
 from schemas.unread import Counted
 from tests.support.gateway import Caller
+
+ASK_SECONDS: Final = 90.0
+"""How long a request is repeated that the gateway cannot serve, as a server is slow."""
 
 
 class Rebuilt(NamedTuple):
@@ -85,6 +90,9 @@ def _take(rebuilt: Rebuilt, user: str, record: dict[str, Any]) -> None:
 
 
 async def _ask(gateway: Caller, user: str, path: str, **query: Any) -> Any:
-    answer = await gateway.get(path, user, **query)
+    deadline = time.monotonic() + ASK_SECONDS
+    while (answer := await gateway.get(path, user, **query)).status in {429, 503}:
+        assert time.monotonic() < deadline, answer.body
+        await asyncio.sleep(1)
     assert answer.status == 200, answer.body
     return answer.body

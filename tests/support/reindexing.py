@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from threading import Event, Thread
 from typing import Final, Self
+from unittest import mock
 
 from confluent_kafka import Producer
 from elasticsearch import Elasticsearch
 
 from backends.kafka.clients import partition_of, producer_config
 from gateway.reads.search_terms import parse_query
+from gateway.store import elastic_index
 from gateway.store.elastic_index import ElasticIndex
 from gateway.store.index_port import SearchRequest
 from schemas.codec import encode
@@ -19,6 +21,7 @@ from schemas.records import AnyEntry
 from schemas.settings import Settings
 from schemas.topics import Topic
 from schemas.visibility import Period
+from tests.support.processes import WAIT_SECONDS
 from tests.support.sink_stores import AT, NEXT_MONTH, Conversation
 
 CHAT: Final = "c"
@@ -26,6 +29,8 @@ CHAT: Final = "c"
 
 PAUSE_SECONDS: Final = 0.02
 """Pause between two searches, so that they do not take all processors."""
+
+SLOW_SEARCH_SECONDS: Final = 60.0
 
 
 def message_indices(client: Elasticsearch, settings: Settings) -> set[str]:
@@ -55,23 +60,30 @@ class Writing:
 
 
 class Searching:
-    """Searches all messages all the time, as a gateway does."""
+    """Searches all messages all the time, as a gateway does.
+
+    On a busy machine a search may take longer than a gateway waits. That is no failure here, so
+    the time for a search is longer meanwhile.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._stop = Event()
         self._thread = Thread(target=lambda: asyncio.run(self._run()))
+        self._slow = mock.patch.object(elastic_index, "SEARCH_SECONDS", SLOW_SEARCH_SECONDS)
         self.failures: list[str] = []
         self.searches = 0
         self.found = 0
 
     def __enter__(self) -> Self:
+        self._slow.start()
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join(60)
+        self._thread.join(WAIT_SECONDS)
+        self._slow.stop()
 
     async def _run(self) -> None:
         index = ElasticIndex(self._settings)

@@ -9,7 +9,7 @@ from threading import Event, Lock, Thread
 from typing import Final
 
 _STEP_SECONDS: Final = 0.01
-_LONGEST_STEP_SECONDS: Final = 0.05
+_LONGEST_STEP_SECONDS: Final = 0.02
 """A longer step without use of the processor is a pause of the process."""
 
 

@@ -74,6 +74,7 @@ class SecuredDeployment:
             "partitions": 2,
             "sync_partitions": 2,
             "jwt_secret": SECRET,
+            "write_wait": "PT8S",
             "gateway_port": free_ports(1)[0],
             **servers.addresses,
             **overrides,

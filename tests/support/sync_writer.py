@@ -15,7 +15,7 @@ from schemas.records import MessageSent, TextContent
 from schemas.settings import Settings
 from schemas.topics import Topic
 
-WRITE_SECONDS: Final = 30.0
+WRITE_SECONDS: Final = 180.0
 
 
 def entry(seq: int, sender: str = "ann") -> MessageSent:

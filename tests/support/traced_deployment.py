@@ -6,15 +6,19 @@ import asyncio
 import json
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from pydantic import SecretStr
 
+from backends.kafka.clients import admin_client
 from backends.monitoring.monitor import metrics_folder
+from backends.stages.stage_health import members_if_assigned
 from devstack.ports import free_ports
+from schemas.errors import ServerUnavailable
 from schemas.settings import Settings
 from schemas.topics import Topic
 from tests.support.collector import Collector, ReceivedSpan, collector
@@ -93,16 +97,22 @@ class TracedDeployment(NamedTuple):
         return {span.name: span for span in spans}
 
     async def caught_up(self) -> None:
-        """Returns when all stages have processed all records."""
+        """Returns when all stages have processed all records.
 
-        async def is_done() -> bool:
-            checks = [
-                asyncio.to_thread(is_caught_up, self.settings, stage, topic)
-                for stage, topic in SOURCES.items()
-            ]
-            return all(await asyncio.gather(*checks))
+        The sequencer is the first to be asked: before its work, the others have nothing to do.
+        """
 
-        await until(is_done, SECONDS)
+        def is_done() -> bool:
+            return all(is_caught_up(self.settings, *source) for source in SOURCES.items())
+
+        await until(partial(asyncio.to_thread, is_done), SECONDS)
+
+
+def _has_sequencer(settings: Settings) -> bool:
+    """Whether the sequencer reads commands. A broker that is too busy to answer is asked again."""
+    with suppress(ServerUnavailable):
+        return members_if_assigned(admin_client(settings), settings, "sequencer") == 1
+    return False
 
 
 @contextmanager
@@ -116,6 +126,7 @@ def traced_deployment(servers: Servers, logs: Path) -> Iterator[TracedDeployment
             push_notifications=True, push_content="text", push_window=timedelta(seconds=1),
             push_webhook_secret=SecretStr(_WEBHOOK_KEY), outbound_allow="127.0.0.1",
             outbound_ports="any", outbound_http=True,
+            write_wait="PT8S",  # for a busy machine: each command has its outcome in the answer
         )  # fmt: skip
         prepare(settings)
         numbers = {
@@ -123,4 +134,5 @@ def traced_deployment(servers: Servers, logs: Path) -> Iterator[TracedDeployment
             for name, module in PROGRAMS.items()
         }
         wait_until(lambda: is_ready(settings), "the gateway is ready")
+        wait_until(lambda: _has_sequencer(settings), "the sequencer is ready")
         yield TracedDeployment(settings, logs, received, numbers)
