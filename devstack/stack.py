@@ -101,13 +101,15 @@ class Stack:
 
         patience = self._restarts(name) + _RESTARTS
 
-        def settled() -> bool:
-            return server.is_ready() or self._gave_up(name, patience)
+        def is_ready() -> bool | None:
+            # None: not yet. False: never.
+            return server.is_ready() or (False if self._gave_up(name, patience) else None)
 
-        poll_until(settled, seconds)
-        if not server.is_ready():
-            hopeless = self._gave_up(name, patience)
-            what = "ends again and again" if hopeless else f"is not ready after {seconds:.0f} s"
+        # The last reading decides: a busy server that was ready may miss the next probe.
+        found = poll_until(is_ready, seconds, done=lambda ready: ready is not None)
+        if not found:
+            late = f"is not ready after {seconds:.0f} s"
+            what = late if found is None else "ends again and again"
             raise ServerUnavailable(f"{name} {what}; {last_words(log)}")
         self._report(f"{name} is ready at {server.address}")
 

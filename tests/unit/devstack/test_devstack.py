@@ -22,7 +22,7 @@ from devstack.layout import Layout
 from devstack.program import Program
 from devstack.servers import all_servers
 from devstack.settings import DevstackSettings
-from devstack.stack import last_words
+from devstack.stack import Stack, last_words
 from schemas.errors import ConfigurationError, ServerUnavailable
 
 
@@ -249,6 +249,29 @@ def test_a_missing_supervisor_is_reported_at_once(tmp_path: Path) -> None:
     """A call to a missing supervisor fails at once and does not wait."""
     with pytest.raises(ServerUnavailable, match="getState"):
         rpc.call(tmp_path / "none.sock", "getState")
+
+
+class _Flickering(KafkaServer):
+    """A broker that answers one probe alone."""
+
+    probes = 0
+
+    def is_ready(self) -> bool:
+        """True for the second probe."""
+        type(self).probes += 1
+        return self.probes == 2
+
+
+def test_a_server_that_was_ready_once_is_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One reading decides, so a busy server that then misses a probe is not reported as late."""
+    own = settings(home=tmp_path)
+    stack = Stack(own, [_Flickering(own)])
+    monkeypatch.setattr(stack.supervisor, "processes", list)
+    stack.await_ready("kafka", 60.0)
+    with pytest.raises(ServerUnavailable, match="kafka is not ready after 0 s"):
+        stack.await_ready("kafka", 0.0)
 
 
 def test_the_last_log_lines_are_the_end_of_the_log(tmp_path: Path) -> None:
