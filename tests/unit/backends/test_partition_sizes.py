@@ -171,6 +171,14 @@ class Tables:
     def __init__(self) -> None:
         self.made: dict[str, str] = {}
 
+    @property
+    def cluster(self) -> Tables:
+        """The cluster, which has nothing else."""
+        return self
+
+    def refresh_keyspace_metadata(self, keyspace: str, *, max_schema_agreement_wait: int) -> None:
+        """Read nothing."""
+
     def set_keyspace(self, keyspace: str) -> None:
         """Accept any keyspace."""
 
