@@ -6,7 +6,7 @@ import asyncio
 import json
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -14,17 +14,14 @@ from typing import Any, Final, NamedTuple
 
 from pydantic import SecretStr
 
-from backends.kafka.clients import admin_client
 from backends.monitoring.monitor import metrics_folder
-from backends.stages.stage_health import members_if_assigned
 from devstack.ports import free_ports
-from schemas.errors import ServerUnavailable
 from schemas.settings import Settings
 from schemas.topics import Topic
 from tests.support.collector import Collector, ReceivedSpan, collector
 from tests.support.gateway import SECRET
 from tests.support.log_lines import LogLine
-from tests.support.pipeline import SINKS, prepare
+from tests.support.pipeline import SINKS, assigned_members, prepare
 from tests.support.processes import running, wait_until
 from tests.support.readiness import is_ready
 from tests.support.servers import Servers
@@ -108,13 +105,6 @@ class TracedDeployment(NamedTuple):
         await until(partial(asyncio.to_thread, is_done), SECONDS)
 
 
-def _has_sequencer(settings: Settings) -> bool:
-    """Whether the sequencer reads commands. A broker that is too busy to answer is asked again."""
-    with suppress(ServerUnavailable):
-        return members_if_assigned(admin_client(settings), settings, "sequencer") == 1
-    return False
-
-
 @contextmanager
 def traced_deployment(servers: Servers, logs: Path) -> Iterator[TracedDeployment]:
     """All processes with JSON lines at the level ``debug``, and traces of their callers alone."""
@@ -134,5 +124,5 @@ def traced_deployment(servers: Servers, logs: Path) -> Iterator[TracedDeployment
             for name, module in PROGRAMS.items()
         }
         wait_until(lambda: is_ready(settings), "the gateway is ready")
-        wait_until(lambda: _has_sequencer(settings), "the sequencer is ready")
+        wait_until(lambda: assigned_members(settings, "sequencer") == 1, "the sequencer is ready")
         yield TracedDeployment(settings, logs, received, numbers)
