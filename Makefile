@@ -4,13 +4,14 @@
 # A process starts a third faster from compiled modules, which some containers switch off.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help venv run test test-fast lint format bench schemas lock clean
+.PHONY: help venv run test test-ci test-fast lint format bench schemas lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # Number of processes that run tests in parallel; tests/support/scheduling.py defines `auto`.
 WORKERS := auto
+IN_PARALLEL := --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -27,7 +28,10 @@ run: $(READY) ## Start everything, play a conversation, stay until Ctrl-C (ONCE=
 	@$(BIN)/im run $(if $(ONCE),--once)
 
 test: lint ## Check the sources and run all tests, those on real servers included (WORKERS=n)
-	$(BIN)/pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
+	$(BIN)/pytest $(IN_PARALLEL)
+
+test-ci: lint ## As test; a failed test on real servers runs once more, without other tests
+	$(BIN)/python -m tests.support.repeated_run $(IN_PARALLEL)
 
 test-fast: lint ## Check the sources and run the unit and property tests, without servers
 	$(BIN)/pytest --numprocesses=$(WORKERS) tests/unit tests/property
